@@ -1,0 +1,128 @@
+//! Distinguished names as RFC 4514 text.
+//!
+//! The last RDN of the certificate comes first (section 2.1). Only the attribute types of section 3's table have
+//! names; every other is a dotted OID with its value as `#` and the hex of its DER (section 2.4), so two different
+//! names never look alike.
+
+use std::fmt::Write as _;
+
+use x509_parser::der_parser::asn1_rs::{Any, Tag, ToDer};
+use x509_parser::x509::X509Name;
+
+/// The name as RFC 4514 text: printable ASCII only; everything else is escaped as `\HH`.
+pub fn distinguished_name(name: &X509Name<'_>) -> String {
+    let rdns: Vec<_> = name.iter_rdn().collect();
+    let mut text = String::new();
+    for (position, rdn) in rdns.iter().rev().enumerate() {
+        if position > 0 {
+            text.push(',');
+        }
+        for (position, attribute) in rdn.iter().enumerate() {
+            if position > 0 {
+                text.push('+');
+            }
+            let oid = attribute.attr_type().to_id_string();
+            match (short_name(&oid), decode(attribute.attr_value())) {
+                (Some(short), Some(value)) => {
+                    text.push_str(short);
+                    text.push('=');
+                    escape(&value, &mut text);
+                }
+                (short, _) => {
+                    text.push_str(short.unwrap_or(&oid));
+                    text.push_str("=#");
+                    for byte in attribute.attr_value().to_der_vec().unwrap_or_default() {
+                        let _ = write!(text, "{byte:02X}");
+                    }
+                }
+            }
+        }
+    }
+    text
+}
+
+fn short_name(oid: &str) -> Option<&'static str> {
+    Some(match oid {
+        "2.5.4.3" => "CN",
+        "2.5.4.7" => "L",
+        "2.5.4.8" => "ST",
+        "2.5.4.10" => "O",
+        "2.5.4.11" => "OU",
+        "2.5.4.6" => "C",
+        "2.5.4.9" => "STREET",
+        "0.9.2342.19200300.100.1.25" => "DC",
+        "0.9.2342.19200300.100.1.1" => "UID",
+        _ => return None,
+    })
+}
+
+/// The characters of an ASN.1 string type; `None` for anything else and for bytes that are not of that type.
+pub(super) fn decode(value: &Any<'_>) -> Option<String> {
+    match value.tag() {
+        Tag::Utf8String => String::from_utf8(value.data.to_vec()).ok(),
+        Tag::PrintableString | Tag::Ia5String | Tag::NumericString | Tag::VisibleString => {
+            value.data.is_ascii().then(|| String::from_utf8_lossy(value.data).into_owned())
+        }
+        Tag::T61String => Some(value.data.iter().map(|&byte| char::from(byte)).collect()),
+        Tag::BmpString => {
+            let (units, rest) = value.data.as_chunks::<2>();
+            if !rest.is_empty() {
+                return None;
+            }
+            let units: Vec<u16> = units.iter().map(|unit| u16::from_be_bytes(*unit)).collect();
+            String::from_utf16(&units).ok()
+        }
+        Tag::UniversalString => {
+            let (units, rest) = value.data.as_chunks::<4>();
+            if !rest.is_empty() {
+                return None;
+            }
+            units.iter().map(|unit| char::from_u32(u32::from_be_bytes(*unit))).collect()
+        }
+        _ => None,
+    }
+}
+
+/// Section 2.4: special characters behind a backslash; what is not printable ASCII as `\HH` of its UTF-8.
+fn escape(value: &str, text: &mut String) {
+    let last = value.len().saturating_sub(1);
+    for (index, byte) in value.bytes().enumerate() {
+        match byte {
+            b'"' | b'+' | b',' | b';' | b'<' | b'>' | b'\\' => {
+                text.push('\\');
+                text.push(char::from(byte));
+            }
+            b' ' if index == 0 || index == last => text.push_str("\\ "),
+            b'#' if index == 0 => text.push_str("\\#"),
+            0x20..=0x7e => text.push(char::from(byte)),
+            _ => {
+                let _ = write!(text, "\\{byte:02X}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_rfc_4514_names_and_all_that_is_not_printable_ascii() {
+        let cases = [
+            ("James \"Jim\" Smith, III", "James \\\"Jim\\\" Smith\\, III"),
+            ("Before\rAfter", "Before\\0DAfter"),
+            ("Lučić", "Lu\\C4\\8Di\\C4\\87"),
+            (" lead and trail ", "\\ lead and trail\\ "),
+            ("#hash", "\\#hash"),
+            ("a=b/c", "a=b/c"),
+            ("\0", "\\00"),
+            (" ", "\\ "),
+            ("", ""),
+        ];
+        for (value, expected) in cases {
+            let mut text = String::new();
+            escape(value, &mut text);
+            assert_eq!(text, expected, "{value:?}");
+        }
+    }
+}
