@@ -1,1 +1,75 @@
-//! policy
+//! Who may do what: the only maker of a [`Grant`], without which nothing reaches an upstream.
+//!
+//! Deny by default: a route that does not say otherwise needs a verified certificate.
+
+use std::sync::Arc;
+
+use crate::identity::{CertificateFacts, ClientCert, Reason};
+
+/// Whom a route lets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Whoever has a verified certificate.
+    #[default]
+    Certificate,
+    /// Anybody.
+    Public,
+}
+
+/// What is known of the one who asks, for one decision.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The client certificate of the connection, judged for this request.
+    pub client: &'a ClientCert,
+}
+
+/// Proof that a policy let this request in. It cannot be made elsewhere, copied or kept for another request.
+#[derive(Debug)]
+pub struct Grant {
+    client: Option<Arc<CertificateFacts>>,
+}
+
+impl Grant {
+    /// The verified client; `None` for a stranger on a public route.
+    pub fn client(&self) -> Option<&CertificateFacts> {
+        self.client.as_deref()
+    }
+}
+
+/// Decides.
+///
+/// # Errors
+/// The reason, when the request is refused.
+pub fn decide(access: Access, facts: Facts<'_>) -> Result<Grant, Reason> {
+    match (access, facts.client.refusal()) {
+        (_, None) | (Access::Public, Some(_)) => Ok(Grant { client: facts.client.verified().cloned() }),
+        (Access::Certificate, Some(reason)) => Err(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_verified_certificate_or_a_public_route_lets_in() {
+        let refused = ClientCert::Refused { reason: Reason::Expired, shown: None };
+        let cases = [
+            (Access::Certificate, ClientCert::NotRequested, Some(Reason::CertificateMissing)),
+            (Access::Certificate, ClientCert::NotPresented, Some(Reason::CertificateMissing)),
+            (Access::Certificate, refused.clone(), Some(Reason::Expired)),
+            (Access::Public, ClientCert::NotPresented, None),
+            (Access::Public, refused, None),
+        ];
+        for (access, client, expected) in cases {
+            let decision = decide(access, Facts { client: &client });
+            assert_eq!(decision.as_ref().err(), expected.as_ref(), "{access:?} {client:?}");
+            assert!(decision.is_err() || decision.unwrap().client().is_none());
+        }
+    }
+
+    #[test]
+    fn a_route_that_says_nothing_needs_a_certificate() {
+        assert_eq!(Access::default(), Access::Certificate);
+    }
+}
