@@ -1,0 +1,169 @@
+//! The lines of the log: one JSON object each, or text for a person at a terminal. Every line has `time`, `level` and
+//! `event`; what a peer sent is escaped, and a line never exceeds [`LONGEST_LINE`].
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::settings::{LogFormat, Settings};
+use super::sink::LogSink;
+use super::time::with_rfc3339;
+use crate::clock::Clock;
+
+/// Docker and FireLens split lines at 16 KiB.
+pub const LONGEST_LINE: usize = 16 * 1024;
+
+thread_local! {
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The log, as the data path writes it. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Log {
+    sink: LogSink,
+    settings: Settings,
+    clock: Clock,
+}
+
+/// One request, when its answer has ended. Absent values are `null`.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the contract's, and docs/troubleshooting.md explains them")]
+pub struct RequestLine<'a> {
+    pub request_id: &'a str,
+    pub client_ip: std::net::IpAddr,
+    pub client_port: u16,
+    pub tls_version: Option<&'a str>,
+    pub tls_cipher: Option<&'a str>,
+    pub tls_group: Option<&'a str>,
+    pub sni: Option<&'a str>,
+    pub tls_resumed: bool,
+    pub client_verify: &'a str,
+    pub client_subject: Option<&'a str>,
+    pub client_serial: Option<&'a str>,
+    pub client_sha256: Option<&'a str>,
+    pub client_san: Option<&'a str>,
+    pub method: &'a str,
+    pub host: Option<&'a str>,
+    pub path: &'a str,
+    pub protocol: &'a str,
+    pub route: &'a str,
+    pub upstream: Option<&'a str>,
+    pub upstream_addr: Option<SocketAddr>,
+    pub attempts: u32,
+    pub status: u16,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub duration_ms: f64,
+    pub upstream_ms: Option<f64>,
+    pub trace_id: Option<&'a str>,
+    pub reason: Option<&'a str>,
+    pub aborted: Option<&'a str>,
+}
+
+/// What became of a connection before there was a request.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the contract's, and docs/troubleshooting.md explains them")]
+pub struct ConnectionLine<'a> {
+    pub client_ip: std::net::IpAddr,
+    pub client_port: u16,
+    pub reason: &'a str,
+    pub detail: &'a str,
+    pub status: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct Line<'a, T> {
+    time: &'a str,
+    level: &'a str,
+    event: &'a str,
+    #[serde(flatten)]
+    fields: &'a T,
+}
+
+impl Log {
+    /// A log that writes to `sink`.
+    pub fn new(sink: LogSink, settings: Settings, clock: Clock) -> Self {
+        Self { sink, settings, clock }
+    }
+
+    /// Whether requests are logged; `health` tells a health check.
+    pub fn wants_request(&self, health: bool) -> bool {
+        self.settings.access && (!health || self.settings.health)
+    }
+
+    /// Logs a request.
+    pub fn request(&self, request: &RequestLine<'_>) {
+        match self.settings.format {
+            LogFormat::Json => self.json("info", "request", request),
+            LogFormat::Text => self.text("INFO", |line| {
+                let RequestLine { method, path, status, duration_ms, client_verify, client_ip, .. } = request;
+                let _ = write!(line, "{status} {method} {} {duration_ms:.1}ms {client_ip}", path.escape_debug());
+                let _ = write!(line, " client={client_verify}");
+                for (name, value) in [
+                    ("subject", request.client_subject),
+                    ("upstream", request.upstream),
+                    ("reason", request.reason),
+                    ("aborted", request.aborted),
+                ] {
+                    if let Some(value) = value {
+                        let _ = write!(line, " {name}={}", value.escape_debug());
+                    }
+                }
+                let _ = write!(line, " id={}", request.request_id);
+            }),
+        }
+    }
+
+    /// Logs a handshake that failed.
+    pub fn handshake(&self, connection: &ConnectionLine<'_>) {
+        self.connection("handshake", connection);
+    }
+
+    /// Logs what was refused before it was a request.
+    pub fn rejected(&self, connection: &ConnectionLine<'_>) {
+        self.connection("rejected", connection);
+    }
+
+    fn connection(&self, event: &str, connection: &ConnectionLine<'_>) {
+        match self.settings.format {
+            LogFormat::Json => self.json("warn", event, connection),
+            LogFormat::Text => self.text("WARN", |line| {
+                let ConnectionLine { client_ip, reason, detail, .. } = connection;
+                let _ = write!(line, "{event} {client_ip} reason={reason}: {}", detail.escape_debug());
+            }),
+        }
+    }
+
+    fn json<T: Serialize>(&self, level: &str, event: &str, fields: &T) {
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            let written = with_rfc3339(self.clock.now(), |time| {
+                serde_json::to_writer(&mut *line, &Line { time, level, event, fields })
+            });
+            line.push(b'\n');
+            if written.is_ok() && line.len() <= LONGEST_LINE {
+                self.sink.write_line(line);
+            }
+        });
+    }
+
+    fn text(&self, level: &str, write: impl FnOnce(&mut String)) {
+        let mut line = with_rfc3339(self.clock.now(), |time| format!("{time} {level:5} "));
+        write(&mut line);
+        line.push('\n');
+        self.sink.write_line(line.as_bytes());
+    }
+}
+
+/// The line that tells of lost lines.
+pub fn loss_line(format: LogFormat, clock: &Clock, count: u64) -> Vec<u8> {
+    with_rfc3339(clock.now(), |time| match format {
+        LogFormat::Json => {
+            format!("{{\"time\":\"{time}\",\"level\":\"warn\",\"event\":\"log_lines_dropped\",\"count\":{count}}}\n")
+        }
+        LogFormat::Text => format!("{time} WARN  {count} log lines were dropped because nobody read them\n"),
+    })
+    .into_bytes()
+}

@@ -1,0 +1,32 @@
+//! What can be wrong with certificates and keys.
+
+/// What can be wrong with certificates and keys; each says where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file that cannot be read.
+    #[error("cannot read {0}: {1}")]
+    Unreadable(String, #[source] std::io::Error),
+    /// PEM or DER that cannot be decoded.
+    #[error("{0} is garbled: {1}")]
+    Garbled(String, String),
+    /// No certificate where one is expected.
+    #[error("{0} holds no certificate: {1}")]
+    NoCertificate(String, &'static str),
+    /// No private key where one is expected.
+    #[error("{0} holds no private key: {1}")]
+    NoPrivateKey(String, &'static str),
+    /// A key that TLS cannot use.
+    #[error("the private key in {0} cannot be used: {1}")]
+    UnusableKey(String, String),
+    /// A certificate and a key that are not a pair.
+    #[error("the private key in {key} does not belong to the certificate in {certificate}")]
+    Mismatch {
+        /// Where the certificate is.
+        certificate: String,
+        /// Where the key is.
+        key: String,
+    },
+    /// Something rustls refuses.
+    #[error("TLS cannot be set up: {0}")]
+    Rustls(#[from] rustls::Error),
+}

@@ -1,0 +1,117 @@
+//! What is wrong with a chain, in the words of [`Reason`].
+
+use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, TrustAnchor};
+use x509_parser::der_parser::asn1_rs::ToDer as _;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::identity::Reason;
+
+/// A client decides how many certificates it sends; this many signatures are checked to find the better reason.
+const SIGNATURE_BUDGET: usize = 12;
+
+/// The reason that a fault found by webpki stands for.
+pub(super) fn reason(error: &webpki::Error) -> Reason {
+    use webpki::Error as E;
+    match error {
+        E::CertExpired { .. } => Reason::Expired,
+        E::CertNotValidYet { .. } => Reason::NotYetValid,
+        E::UnknownIssuer => Reason::UnknownIssuer,
+        E::InvalidSignatureForPublicKey | E::SignatureAlgorithmMismatch => Reason::BadSignature,
+        E::UnsupportedSignatureAlgorithmContext(_) | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            Reason::UnsupportedKey
+        }
+        E::RequiredEkuNotFoundContext(_) => Reason::WrongUsage,
+        E::BadDer
+        | E::BadDerTime
+        | E::TrailingData(_)
+        | E::MalformedExtensions
+        | E::ExtensionValueInvalid
+        | E::EmptyEkuExtension
+        | E::InvalidCertValidity
+        | E::InvalidSerialNumber
+        | E::UnsupportedCertVersion
+        | E::MalformedDnsIdentifier => Reason::Malformed,
+        // Name constraints, path length, a CA as leaf, a leaf as CA, an unknown critical extension, too long a search;
+        // and whatever a later webpki finds wrong.
+        _ => Reason::InvalidChain,
+    }
+}
+
+/// Follows issuers from the leaf by name and signature alone. `None` when they lead to a trust anchor.
+pub(super) fn find_issuer(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    anchors: &[TrustAnchor<'_>],
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
+) -> Option<Reason> {
+    let Ok((_, mut current)) = X509Certificate::from_der(leaf) else { return Some(Reason::Malformed) };
+    let candidates: Vec<_> =
+        intermediates.iter().filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1)).collect();
+    let mut budget = SIGNATURE_BUDGET;
+    let mut found = Reason::UnknownIssuer;
+    loop {
+        for anchor in anchors.iter().filter(|anchor| names_issuer(&current, anchor)) {
+            let key = spki_of_anchor(anchor);
+            if signed_by(&current, &key, algorithms, &mut budget)? {
+                return None;
+            }
+            found = Reason::BadSignature;
+        }
+        let mut issuers = candidates.iter().filter(|issuer| {
+            issuer.subject().as_raw() == current.issuer().as_raw() && issuer.subject() != current.subject()
+        });
+        let next = loop {
+            let Some(issuer) = issuers.next() else { return Some(found) };
+            let key = SubjectPublicKeyInfoDer::from(issuer.public_key().raw);
+            if signed_by(&current, &key, algorithms, &mut budget)? {
+                break issuer.clone();
+            }
+            found = Reason::BadSignature;
+        };
+        current = next;
+    }
+}
+
+/// webpki keeps the subject without its outer tag and length.
+fn names_issuer(certificate: &X509Certificate<'_>, anchor: &TrustAnchor<'_>) -> bool {
+    let issuer = certificate.issuer().as_raw();
+    let subject = anchor.subject.as_ref();
+    issuer.ends_with(subject) && issuer.len() == subject.len() + header_length(subject.len())
+}
+
+fn spki_of_anchor(anchor: &TrustAnchor<'_>) -> SubjectPublicKeyInfoDer<'static> {
+    let content = anchor.subject_public_key_info.as_ref();
+    let sequence = x509_parser::der_parser::asn1_rs::Sequence::new(content.into());
+    SubjectPublicKeyInfoDer::from(sequence.to_der_vec().unwrap_or_default())
+}
+
+const fn header_length(content: usize) -> usize {
+    match content {
+        0..=0x7f => 2,
+        0x80..=0xff => 3,
+        0x100..=0xffff => 4,
+        _ => 5,
+    }
+}
+
+/// `None` when the budget is spent: the search is given up, and the reason already known stands.
+fn signed_by(
+    certificate: &X509Certificate<'_>,
+    key: &SubjectPublicKeyInfoDer<'_>,
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
+    budget: &mut usize,
+) -> Option<bool> {
+    let Ok(entity) = webpki::RawPublicKeyEntity::try_from(key) else { return Some(false) };
+    let identifier = certificate.signature_algorithm.algorithm.to_der_vec().unwrap_or_default();
+    for algorithm in algorithms {
+        if !algorithm.signature_alg_id().as_ref().starts_with(&identifier) {
+            continue;
+        }
+        *budget = budget.checked_sub(1)?;
+        let message = certificate.tbs_certificate.as_ref();
+        if entity.verify_signature(*algorithm, message, &certificate.signature_value.data).is_ok() {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
