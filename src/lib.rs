@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod net;
+pub mod watchdog;
 
 pub mod drain;
 pub mod telemetry;

@@ -1,0 +1,221 @@
+//! The bodies that pass between the gateway and an upstream.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::endpoint::Lease;
+
+/// A request body on its way to an upstream.
+pub enum RequestBody {
+    /// None.
+    Empty,
+    /// One that is read while it is sent.
+    Streaming(Streaming),
+}
+
+/// A body that is read while it is sent, and when that last got on.
+pub struct Streaming {
+    body: Pin<Box<dyn Body<Data = Bytes, Error = Box<dyn StdError + Send + Sync>> + Send>>,
+    progress: Progress,
+}
+
+impl RequestBody {
+    /// A body that is read while it is sent.
+    pub fn streaming(body: impl Body<Data = Bytes, Error = Box<dyn StdError + Send + Sync>> + Send + 'static) -> Self {
+        Self::Streaming(Streaming { body: Box::pin(body), progress: Progress::start() })
+    }
+
+    /// When the body last got on; `None` when there is none.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        match self {
+            Self::Empty => None,
+            Self::Streaming(streaming) => Some(streaming.progress.clone()),
+        }
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Streaming(_) => "Streaming",
+        })
+    }
+}
+
+impl fmt::Debug for Streaming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streaming").finish_non_exhaustive()
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Box<dyn StdError + Send + Sync>;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Streaming(Streaming { body, progress }) => {
+                let frame = ready!(body.as_mut().poll_frame(context));
+                progress.note();
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(streaming) => streaming.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(streaming) => streaming.body.size_hint(),
+        }
+    }
+}
+
+/// When a body last got on.
+#[derive(Debug, Clone)]
+pub(super) struct Progress {
+    start: Instant,
+    last: Arc<AtomicU64>,
+}
+
+impl Progress {
+    fn start() -> Self {
+        Self { start: Instant::now(), last: Arc::new(AtomicU64::new(0)) }
+    }
+
+    fn note(&self) {
+        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(millis, Ordering::Relaxed);
+    }
+
+    pub(super) fn last(&self) -> Option<Instant> {
+        self.start.checked_add(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+    }
+}
+
+/// The body of an upstream's answer. It drives the connection it comes from, which goes back to its endpoint's pool
+/// when the body has ended well and is closed otherwise.
+#[derive(Debug)]
+pub struct AnswerBody {
+    incoming: Incoming,
+    /// `None` once the body has ended.
+    source: Option<Source>,
+    between_bytes: Duration,
+}
+
+#[derive(Debug)]
+struct Source {
+    connection: Box<Connection>,
+    lease: Lease,
+    keep: bool,
+}
+
+/// Why an answer is cut short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerCut {
+    /// The upstream ended it too early.
+    #[error("the upstream ended its answer too early")]
+    Truncated,
+    /// The next piece did not come in time.
+    #[error("the upstream's answer stopped coming")]
+    TimedOut,
+}
+
+impl AnswerBody {
+    /// `keep` tells whether connections are reused at all.
+    pub(super) fn new(
+        incoming: Incoming,
+        connection: Box<Connection>,
+        lease: Lease,
+        between_bytes: Duration,
+        keep: bool,
+    ) -> Self {
+        let mut body = Self { incoming, source: Some(Source { connection, lease, keep }), between_bytes };
+        if body.incoming.is_end_stream() {
+            body.end(&mut Context::from_waker(std::task::Waker::noop()));
+        }
+        body
+    }
+
+    fn end(&mut self, context: &mut Context<'_>) {
+        if let Some(Source { mut connection, lease, keep }) = self.source.take()
+            && keep
+            && connection.rest(context)
+        {
+            lease.endpoint().put_idle(connection);
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = AnswerCut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerCut>>> {
+        let this = &mut *self;
+        let Some(source) = &mut this.source else { return Poll::Ready(None) };
+        let mut frame = Pin::new(&mut this.incoming).poll_frame(context);
+        if frame.is_pending() {
+            // hyper hands over a piece only after it was asked for.
+            source.connection.drive(context);
+            frame = Pin::new(&mut this.incoming).poll_frame(context);
+        }
+        let watchdog = source.connection.watchdog();
+        match frame {
+            Poll::Pending => {
+                if !watchdog.is_armed() {
+                    watchdog.arm(Instant::now() + this.between_bytes);
+                }
+                watchdog.poll_expired(context).map(|()| {
+                    this.source = None;
+                    Some(Err(AnswerCut::TimedOut))
+                })
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                watchdog.disarm();
+                if this.incoming.is_end_stream() {
+                    this.end(context);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_))) => {
+                this.source = None;
+                Poll::Ready(Some(Err(AnswerCut::Truncated)))
+            }
+            Poll::Ready(None) => {
+                this.end(context);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

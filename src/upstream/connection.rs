@@ -1,0 +1,217 @@
+//! One HTTP/1 connection to an endpoint.
+//!
+//! hyper speaks the protocol. Its connection is not a task of its own: whoever has a request on it drives it, so a
+//! request costs no hand-over between tasks, and dropping the request closes the connection and with it whatever the
+//! upstream was doing. An idle connection is driven by nobody; it is asked whether it is still open when it is taken.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1};
+use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::body::RequestBody;
+use super::error::{Failure, FailureKind, Replay};
+use crate::watchdog::Watchdog;
+use std::net::SocketAddr;
+
+/// The head of an answer may be this long; nginx's default, with room.
+const LONGEST_HEAD: usize = 64 * 1024;
+/// And have this many fields.
+const MOST_FIELDS: usize = 200;
+
+/// One HTTP/1 connection to an endpoint.
+pub(super) struct Connection {
+    sender: http1::SendRequest<RequestBody>,
+    driver: http1::Connection<TokioIo<Observed>, RequestBody>,
+    /// Whether the upstream has sent a byte since the request was sent.
+    answered: Arc<AtomicBool>,
+    watchdog: Watchdog,
+    idle_since: Instant,
+    used: bool,
+    ended: bool,
+}
+
+impl Connection {
+    /// Connects.
+    pub(super) async fn open(address: SocketAddr, deadline: Duration) -> Result<Box<Self>, FailureKind> {
+        let stream = match timeout(deadline, TcpStream::connect(address)).await {
+            Err(_) => return Err(FailureKind::ConnectTimedOut),
+            Ok(Err(error)) => return Err(FailureKind::Refused(error)),
+            Ok(Ok(stream)) => stream,
+        };
+        // Best effort: a connection without them works, too.
+        let _ = stream.set_nodelay(true);
+        let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+        let answered = Arc::new(AtomicBool::new(false));
+        let io = TokioIo::new(Observed { stream, answered: Arc::clone(&answered) });
+        let (sender, driver) = http1::Builder::new()
+            .max_headers(MOST_FIELDS)
+            .max_header_size(LONGEST_HEAD)
+            .handshake(io)
+            .await
+            .map_err(|_| FailureKind::Reset)?;
+        Ok(Box::new(Self {
+            sender,
+            driver,
+            answered,
+            watchdog: Watchdog::default(),
+            idle_since: Instant::now(),
+            used: false,
+            ended: false,
+        }))
+    }
+
+    /// How long it has been idle.
+    pub(super) fn idle_for(&self) -> Duration {
+        self.idle_since.elapsed()
+    }
+
+    /// Whether it can take a request, as far as is known: looks at the socket without waiting.
+    pub(super) fn is_open(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        !self.ended && self.sender.is_ready()
+    }
+
+    /// Notes that it is idle from now on. Tells whether it can be used again.
+    pub(super) fn rest(&mut self, context: &mut Context<'_>) -> bool {
+        self.watchdog.disarm();
+        self.idle_since = Instant::now();
+        self.used = true;
+        self.drive(context);
+        !self.ended && self.sender.is_ready()
+    }
+
+    /// Does what can be done on the socket now.
+    pub(super) fn drive(&mut self, context: &mut Context<'_>) {
+        // How it ended is told to whoever waits for the answer or its body.
+        if !self.ended && Pin::new(&mut self.driver).poll(context).is_ready() {
+            self.ended = true;
+        }
+    }
+
+    /// The deadline for the next piece of the answer.
+    pub(super) fn watchdog(&mut self) -> &mut Watchdog {
+        &mut self.watchdog
+    }
+
+    /// Sends a request and waits for the head of its answer. `first_byte` is the time that may pass between the last
+    /// sign of progress of the request's body, or its start, and that head.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<RequestBody>,
+        first_byte: Duration,
+    ) -> Result<Response<Incoming>, Failure> {
+        self.answered.store(false, Ordering::Relaxed);
+        let progress = request.body().progress();
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let mut last_progress = Instant::now();
+        let result = poll_fn(|context| {
+            // The request goes out before anybody waits for the answer.
+            if !self.ended && Pin::new(&mut self.driver).poll(context).is_ready() {
+                self.ended = true;
+            }
+            if let Poll::Ready(answer) = answer.as_mut().poll(context) {
+                return Poll::Ready(Some(answer));
+            }
+            if let Some(progress) = &progress
+                && let Some(at) = progress.last()
+            {
+                last_progress = last_progress.max(at);
+            }
+            self.watchdog.arm(last_progress + first_byte);
+            self.watchdog.poll_expired(context).map(|()| None)
+        })
+        .await;
+        self.watchdog.disarm();
+        match result {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) => Err(self.failure(error)),
+            None => Err(Failure::new(FailureKind::FirstByteTimedOut, Replay::Never)),
+        }
+    }
+
+    fn failure(&self, mut error: TrySendError<Request<RequestBody>>) -> Failure {
+        if let Some(request) = error.take_message() {
+            return Failure::unsent(request);
+        }
+        let answered = self.answered.load(Ordering::Relaxed);
+        let error = error.into_error();
+        if error.is_user() {
+            return Failure::new(FailureKind::RequestBody, Replay::Never);
+        }
+        if error.is_parse() {
+            return Failure::new(FailureKind::Malformed, Replay::Never);
+        }
+        // A kept connection that ends without a byte was closed before the request came in; a fresh one was closed
+        // because of it.
+        let replay = if self.used && !answered { Replay::Idempotent } else { Replay::Never };
+        Failure::new(FailureKind::Reset, replay)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("used", &self.used).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+/// The socket, noting whether anything was received.
+struct Observed {
+    stream: TcpStream,
+    answered: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Observed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.answered.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Observed {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

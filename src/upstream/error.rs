@@ -1,0 +1,66 @@
+//! What can go wrong with an upstream, and whether the request may be sent again: set where the error is born.
+
+use std::io;
+
+use http::Request;
+
+use super::body::RequestBody;
+
+/// A request that got no answer.
+#[derive(Debug)]
+pub struct Failure {
+    /// What happened.
+    pub kind: FailureKind,
+    /// Whether the request may be sent again.
+    pub replay: Replay,
+}
+
+/// What happened.
+#[derive(Debug, thiserror::Error)]
+pub enum FailureKind {
+    /// The name stands for no address now.
+    #[error("the upstream has no endpoint")]
+    NoEndpoint,
+    /// Every endpoint has all the requests it may have.
+    #[error("every endpoint is at its limit of connections")]
+    AtLimit,
+    /// No connection could be made.
+    #[error("the connection failed: {0}")]
+    Refused(#[source] io::Error),
+    /// No connection was made in time.
+    #[error("the connection was not made in time")]
+    ConnectTimedOut,
+    /// The connection ended before the answer's head.
+    #[error("the connection was closed before an answer")]
+    Reset,
+    /// The head of the answer did not come in time.
+    #[error("the answer did not begin in time")]
+    FirstByteTimedOut,
+    /// The answer is not HTTP, or has two meanings.
+    #[error("the answer is malformed")]
+    Malformed,
+    /// The request's own body failed: the client's doing.
+    #[error("the request's body ended with an error")]
+    RequestBody,
+}
+
+/// Whether a request may be sent again.
+#[derive(Debug)]
+pub enum Replay {
+    /// It may have been processed.
+    Never,
+    /// Not a byte of it was written; here it is.
+    Unsent(Box<Request<RequestBody>>),
+    /// It is very likely that it was not seen; one without a body whose method is idempotent may be sent again.
+    Idempotent,
+}
+
+impl Failure {
+    pub(super) fn new(kind: FailureKind, replay: Replay) -> Self {
+        Self { kind, replay }
+    }
+
+    pub(super) fn unsent(request: Request<RequestBody>) -> Self {
+        Self { kind: FailureKind::Reset, replay: Replay::Unsent(Box::new(request)) }
+    }
+}
