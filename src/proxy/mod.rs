@@ -1,5 +1,62 @@
-//! The data path: a request from its head to the last byte of its answer.
+//! The data path: a connection from its handshake, a request from its head to the last byte of its answer.
+//!
+//! [`pipeline`] is the table of contents. It decides everything about a request before a byte of its body is read or
+//! a byte goes upstream; what a decision needs is loaded once, as one immutable [`Snapshot`].
 
+mod activity;
+mod admit;
+mod client;
+mod connection;
+mod early;
+mod forward;
+mod headers;
+pub mod health;
+mod io;
+mod pipeline;
+mod record;
+mod refusal;
+mod rejected;
+mod request_body;
+mod response;
 mod settings;
+mod snapshot;
+mod stream;
 
+pub use connection::serve;
+pub use headers::is_protected;
 pub use settings::{Action, HeaderSettings, Limits, RouteSettings, Settings, Timeouts};
+pub use snapshot::Snapshot;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::clock::Clock;
+use crate::drain::DrainWatch;
+use crate::telemetry::Log;
+
+/// What every connection shares.
+#[derive(Debug)]
+pub struct Proxy {
+    snapshot: ArcSwap<Snapshot>,
+    clock: Clock,
+    log: Log,
+    drain: DrainWatch,
+}
+
+impl Proxy {
+    /// A data path that begins with `snapshot`.
+    pub fn new(snapshot: Snapshot, clock: Clock, log: Log, drain: DrainWatch) -> Arc<Self> {
+        Arc::new(Self { snapshot: ArcSwap::from_pointee(snapshot), clock, log, drain })
+    }
+
+    /// The configuration in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Puts another configuration in force; requests under way keep theirs.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+}

@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -23,8 +25,16 @@ thread_local! {
 #[derive(Debug, Clone)]
 pub struct Log {
     sink: LogSink,
-    settings: Settings,
+    format: LogFormat,
+    wanted: Arc<Wanted>,
     clock: Clock,
+}
+
+/// What may change at a reload.
+#[derive(Debug)]
+struct Wanted {
+    access: AtomicBool,
+    health: AtomicBool,
 }
 
 /// One request, when its answer has ended. Absent values are `null`.
@@ -85,17 +95,24 @@ struct Line<'a, T> {
 impl Log {
     /// A log that writes to `sink`.
     pub fn new(sink: LogSink, settings: Settings, clock: Clock) -> Self {
-        Self { sink, settings, clock }
+        let wanted = Arc::new(Wanted { access: settings.access.into(), health: settings.health.into() });
+        Self { sink, format: settings.format, wanted, clock }
+    }
+
+    /// Takes over what a reload may change: everything but the format.
+    pub fn adjust(&self, settings: Settings) {
+        self.wanted.access.store(settings.access, Ordering::Relaxed);
+        self.wanted.health.store(settings.health, Ordering::Relaxed);
     }
 
     /// Whether requests are logged; `health` tells a health check.
     pub fn wants_request(&self, health: bool) -> bool {
-        self.settings.access && (!health || self.settings.health)
+        self.wanted.access.load(Ordering::Relaxed) && (!health || self.wanted.health.load(Ordering::Relaxed))
     }
 
     /// Logs a request.
     pub fn request(&self, request: &RequestLine<'_>) {
-        match self.settings.format {
+        match self.format {
             LogFormat::Json => self.json("info", "request", request),
             LogFormat::Text => self.text("INFO", |line| {
                 let RequestLine { method, path, status, duration_ms, client_verify, client_ip, .. } = request;
@@ -127,7 +144,7 @@ impl Log {
     }
 
     fn connection(&self, event: &str, connection: &ConnectionLine<'_>) {
-        match self.settings.format {
+        match self.format {
             LogFormat::Json => self.json("warn", event, connection),
             LogFormat::Text => self.text("WARN", |line| {
                 let ConnectionLine { client_ip, reason, detail, .. } = connection;

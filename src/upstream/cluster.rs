@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::answer;
 use super::balance;
@@ -26,6 +27,8 @@ pub struct Cluster {
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     /// What runs in the background for this cluster and ends with it. Set once, right after the cluster is made.
     discovery: OnceLock<Discovery>,
+    /// Whether the first look-up has ended, well or not.
+    settled: watch::Sender<bool>,
 }
 
 impl Cluster {
@@ -35,10 +38,17 @@ impl Cluster {
     /// A sentence for the operator when the system says no DNS server.
     pub fn start(settings: Settings) -> Result<Arc<Self>, String> {
         let target = settings.target.clone();
-        let cluster =
-            Arc::new(Self { endpoints: ArcSwap::from_pointee(Vec::new()), settings, discovery: OnceLock::new() });
+        let cluster = Arc::new(Self {
+            endpoints: ArcSwap::from_pointee(Vec::new()),
+            settings,
+            discovery: OnceLock::new(),
+            settled: watch::Sender::new(false),
+        });
         match target.host {
-            Host::Address(address) => cluster.publish(&[SocketAddr::new(address, target.port)]),
+            Host::Address(address) => {
+                cluster.publish(&[SocketAddr::new(address, target.port)]);
+                cluster.settle();
+            }
             Host::Name(name) => {
                 let resolver = Resolver::new(&cluster.settings.dns.resolvers).map_err(|error| {
                     format!(
@@ -81,6 +91,22 @@ impl Cluster {
     /// The endpoints now.
     pub fn endpoints(&self) -> Arc<Vec<Arc<Endpoint>>> {
         self.endpoints.load_full()
+    }
+
+    /// The first look-up has ended, well or not.
+    pub(super) fn settle(&self) {
+        self.settled.send_if_modified(|settled| !std::mem::replace(settled, true));
+    }
+
+    /// Waits for the first look-up, so that a request that comes right after the start is not refused for want of an
+    /// endpoint that is about to be known. Tells whether there was anything to wait for.
+    pub async fn wait_until_settled(&self) -> bool {
+        if *self.settled.borrow() {
+            return false;
+        }
+        let mut settled = self.settled.subscribe();
+        let _ = timeout(self.settings.timeouts.connect, settled.wait_for(|settled| *settled)).await;
+        true
     }
 
     /// Makes `addresses` the endpoints. Those that stay keep their connections; those that leave lose the idle ones.

@@ -39,6 +39,7 @@ pub(super) async fn run(cluster: Weak<Cluster>, resolver: Resolver, name: HostNa
                 cluster.publish(&addresses);
             }
         }
+        cluster.settle();
         drop(cluster);
         sleep(step.again_in.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
     }

@@ -1,0 +1,236 @@
+//! A connection from its handshake to its end: HTTP/1 or HTTP/2 as ALPN said, its deadlines, its part in a drain.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::server::TlsStream;
+
+use super::Proxy;
+use super::client::ClientConnection;
+use super::io::{ClientIo, Deadlines};
+use super::pipeline;
+use super::rejected::Rejection;
+use super::response::ResponseBody;
+use super::settings::Timeouts;
+use super::stream::StreamExecutor;
+use crate::drain::Phase;
+use crate::telemetry::ConnectionLine;
+use crate::tls::{self, HandshakeFailure, Protocol};
+use crate::watchdog::Watchdog;
+
+/// After an answer that nobody may have read yet: how long, and how much, is read and thrown away.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 1024 * 1024;
+/// How long our own half may take to end.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+/// How long a client without a request may take to answer GOAWAY.
+const GO_AWAY: Duration = Duration::from_secs(2);
+/// HTTP/2 windows: h2 counts small frames against the connection's, so it stays at a mebibyte.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// Serves one accepted connection until it ends.
+pub async fn serve(proxy: Arc<Proxy>, socket: TcpStream, peer: std::net::SocketAddr) {
+    let snapshot = proxy.snapshot();
+    let timeouts = snapshot.timeouts;
+    let shaken = tls::accept(&snapshot.profile, socket, timeouts.tls_handshake).await;
+    let limits = snapshot.limits;
+    drop(snapshot);
+    match shaken {
+        Ok((stream, info)) => {
+            let protocol = info.protocol;
+            let connection = Arc::new(ClientConnection::new(proxy, peer, info, timeouts.max_connection_age));
+            let deadlines =
+                Deadlines { head: timeouts.request_headers, keepalive: timeouts.keepalive, send: timeouts.send };
+            let io = ClientIo::new(stream, protocol, Arc::clone(&connection.activity), deadlines);
+            match protocol {
+                Protocol::Http1 => serve_http1(io, connection, limits).await,
+                Protocol::Http2 => serve_http2(io, connection, limits, timeouts).await,
+            }
+        }
+        Err(failure) => refuse_handshake(&proxy, peer, failure).await,
+    }
+}
+
+async fn serve_http1(io: ClientIo<TlsStream<TcpStream>>, connection: Arc<ClientConnection>, limits: super::Limits) {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(None).max_header_size(limits.request_headers as usize);
+    if limits.header_count != 100 {
+        builder.max_headers(limits.header_count as usize);
+    }
+    let service = Requests { connection: Arc::clone(&connection), streams: None };
+    let mut http = builder.serve_connection(TokioIo::new(io), service);
+    let mut drain = connection.proxy.drain.clone();
+    let result = loop {
+        let phase = tokio::select! {
+            result = poll_fn(|context| http.poll_without_shutdown(context)) => break result,
+            phase = drain.changed() => phase,
+        };
+        match phase {
+            Phase::Serving | Phase::Announced => {}
+            Phase::Closing => connection.activity.close_when_idle(),
+            Phase::Cut => return,
+        }
+    };
+    let io = http.into_parts().io.into_inner();
+    let rejection = result.err().and_then(|error| Rejection::of_http1(&error));
+    let owes_answer = io.owes_answer();
+    let linger = connection.activity.is_to_linger() || owes_answer;
+    let ended_by_peer = io.ended_by_peer();
+    let mut stream = io.into_inner();
+    if let Some(rejection) = rejection {
+        log_rejection(&connection, &rejection);
+        if owes_answer {
+            let _ = timeout(SHUTDOWN, stream.write_all(rejection.answer().as_bytes())).await;
+        }
+    }
+    let closed = timeout(SHUTDOWN, stream.shutdown()).await;
+    if linger && !ended_by_peer && matches!(closed, Ok(Ok(()))) {
+        read_on(stream.into_inner().0).await;
+    }
+}
+
+/// Lets a client that is still sending find the answer before the connection is gone (RFC 9112 section 9.6).
+async fn read_on(mut socket: TcpStream) {
+    let _ = timeout(LINGER, async {
+        let mut thrown_away = vec![0; 16 * 1024];
+        let mut read = 0;
+        while read < LINGER_BYTES {
+            match socket.read(&mut thrown_away).await {
+                Ok(0) | Err(_) => return,
+                Ok(length) => read += length,
+            }
+        }
+    })
+    .await;
+}
+
+async fn serve_http2(
+    io: ClientIo<TlsStream<TcpStream>>,
+    connection: Arc<ClientConnection>,
+    limits: super::Limits,
+    timeouts: Timeouts,
+) {
+    let executor = StreamExecutor::new(timeouts.send);
+    let service = Requests { connection: Arc::clone(&connection), streams: Some(executor.clone()) };
+    let http = http2::Builder::new(executor)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.h2_streams)
+        .max_header_list_size(limits.request_headers)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_local_error_reset_streams(100)
+        // A client that is in the middle of a header block cannot answer, so this bounds that, too.
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .serve_connection(TokioIo::new(io), service);
+    let mut http = pin!(http);
+    let mut drain = connection.proxy.drain.clone();
+    let activity = &connection.activity;
+    let mut idle = Watchdog::default();
+    let mut leaving_since = None;
+    let result = loop {
+        // Asked anew at every wake-up: requests come and go without this loop turning.
+        let mut expired = poll_fn(|context| {
+            if activity.in_flight() > 0 {
+                return Poll::Pending;
+            }
+            idle.arm(match leaving_since {
+                Some(since) => activity.idle_since().max(since) + GO_AWAY,
+                None if activity.finished() == 0 => activity.idle_since() + timeouts.request_headers,
+                None => activity.idle_since() + timeouts.keepalive,
+            });
+            idle.poll_expired(context)
+        });
+        tokio::select! {
+            result = http.as_mut() => break result,
+            phase = drain.changed() => match phase {
+                Phase::Serving | Phase::Announced => continue,
+                Phase::Closing => {}
+                Phase::Cut => return,
+            },
+            () = activity.asked_to_go_away() => {}
+            () = &mut expired => {
+                if leaving_since.is_some() {
+                    return;
+                }
+            }
+        }
+        leaving_since.get_or_insert_with(Instant::now);
+        http.as_mut().graceful_shutdown();
+    };
+    if let Err(error) = result
+        && let Some(rejection) = Rejection::of_http2(&error)
+    {
+        log_rejection(&connection, &rejection);
+    }
+}
+
+/// Requests to the pipeline.
+struct Requests {
+    connection: Arc<ClientConnection>,
+    streams: Option<StreamExecutor>,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    // Boxed, so that an idle connection does not carry the room for a request.
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let connection = Arc::clone(&self.connection);
+        let stall = self.streams.as_ref().map(StreamExecutor::begin);
+        Box::pin(async move { Ok(pipeline::handle(connection, request, stall).await) })
+    }
+}
+
+fn log_rejection(connection: &ClientConnection, rejection: &Rejection) {
+    connection.proxy.log.rejected(&ConnectionLine {
+        client_ip: connection.peer.ip().to_canonical(),
+        client_port: connection.peer.port(),
+        reason: rejection.reason(),
+        detail: rejection.detail(),
+        status: rejection.status(),
+    });
+}
+
+async fn refuse_handshake(proxy: &Proxy, peer: std::net::SocketAddr, failure: HandshakeFailure) {
+    let reason = match &failure {
+        HandshakeFailure::Probe => return,
+        HandshakeFailure::TimedOut => "timeout",
+        HandshakeFailure::PlainHttp(_) => "plain_http",
+        HandshakeFailure::Certificate(reason) => reason.as_str(),
+        HandshakeFailure::Failed(_) => "handshake_failed",
+    };
+    proxy.log.handshake(&ConnectionLine {
+        client_ip: peer.ip().to_canonical(),
+        client_port: peer.port(),
+        reason,
+        detail: &failure.to_string(),
+        status: None,
+    });
+    if let HandshakeFailure::PlainHttp(mut socket) = failure {
+        let answer = Rejection::plain_http().answer();
+        let _ = timeout(SHUTDOWN, async {
+            socket.write_all(answer.as_bytes()).await?;
+            socket.shutdown().await
+        })
+        .await;
+        read_on(socket).await;
+    }
+}

@@ -1,0 +1,13 @@
+//! Header rules: what passes from outside, what ends here, and what we say ourselves.
+
+mod client_cert;
+mod hop;
+mod protected;
+mod request;
+mod response;
+
+pub(super) use client_cert::ClientCertHeaders;
+pub(super) use request::{RequestHeaderRules, RequestHeaders};
+pub(super) use response::{clean_answer, clean_trailers, declared_trailers};
+
+pub use protected::is_protected;

@@ -1,0 +1,261 @@
+//! The headers of a request to an upstream, made in one pass over the client's: what may pass is copied, everything
+//! else is not, and what the gateway knows is added.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+};
+use http::{Version, request};
+
+use super::client_cert::ClientCertHeaders;
+use super::hop::{is_hop_by_hop, listed_by_connection};
+use super::protected::is_protected;
+use crate::proxy::settings::HeaderSettings;
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static HTTPS: HeaderValue = HeaderValue::from_static("https");
+
+/// The configured part of the rules.
+#[derive(Debug)]
+pub(in crate::proxy) struct RequestHeaderRules(HeaderSettings);
+
+/// What the gateway says of a request.
+#[derive(Debug)]
+pub(in crate::proxy) struct RequestHeaders<'a> {
+    /// The Host field for the upstream: as received, or the upstream's own where the client sent none.
+    pub(in crate::proxy) host: HeaderValue,
+    /// The client's address.
+    pub(in crate::proxy) client_ip: &'a HeaderValue,
+    /// The port the client believes to speak to.
+    pub(in crate::proxy) port: HeaderValue,
+    /// The request's id.
+    pub(in crate::proxy) request_id: &'a HeaderValue,
+    /// What is told of the client's certificate.
+    pub(in crate::proxy) client_cert: Option<&'a ClientCertHeaders>,
+}
+
+impl RequestHeaderRules {
+    pub(in crate::proxy) fn new(settings: HeaderSettings) -> Self {
+        Self(settings)
+    }
+
+    /// The headers for the upstream.
+    pub(in crate::proxy) fn apply(&self, client: &request::Parts, ours: &RequestHeaders<'_>) -> HeaderMap {
+        let added = 7 + ours.client_cert.map_or(0, ClientCertHeaders::len);
+        let mut headers = HeaderMap::with_capacity(client.headers.len() + added);
+        let listed =
+            if client.headers.contains_key(CONNECTION) { listed_by_connection(&client.headers) } else { Vec::new() };
+        headers.insert(HOST, ours.host.clone());
+        for (name, value) in &client.headers {
+            if self.passes(name, &listed) && *name != TRAILER {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        if client.version == Version::HTTP_2 {
+            join_cookies(&mut headers);
+        }
+        self.declare_trailers(client, &mut headers);
+        if wants_trailers(&client.headers) {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+        headers.insert(FORWARDED_FOR.clone(), ours.client_ip.clone());
+        headers.insert(REAL_IP.clone(), ours.client_ip.clone());
+        headers.insert(FORWARDED_PROTO.clone(), HTTPS.clone());
+        headers.insert(FORWARDED_HOST.clone(), ours.host.clone());
+        headers.insert(FORWARDED_PORT.clone(), ours.port.clone());
+        headers.insert(REQUEST_ID.clone(), ours.request_id.clone());
+        if let Some(client_cert) = ours.client_cert {
+            for (name, value) in client_cert.iter() {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+        headers
+    }
+
+    /// Whether a trailer field of this name may pass to the upstream.
+    pub(in crate::proxy) fn trailer_passes(&self, name: &HeaderName) -> bool {
+        self.passes(name, &[]) && *name != TRAILER
+    }
+
+    fn passes(&self, name: &HeaderName, listed: &[String]) -> bool {
+        let text = name.as_str();
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        // Host, the length and the framing are told anew for this hop; the expectation has been met here.
+        !(is_hop_by_hop(name)
+            || *name == HOST
+            || *name == CONTENT_LENGTH
+            || *name == EXPECT
+            || (!plain && !self.0.allow_names.contains(name))
+            || is_protected(text)
+            || listed.iter().any(|listed| listed == text)
+            || self.0.drop_request.contains(name))
+    }
+
+    /// Announces the client's trailers, less those that will not pass.
+    fn declare_trailers(&self, client: &request::Parts, headers: &mut HeaderMap) {
+        for value in client.headers.get_all(TRAILER) {
+            let kept: Vec<_> = value
+                .as_bytes()
+                .split(|byte| *byte == b',')
+                .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+                .filter(|name| self.trailer_passes(name))
+                .map(|name| name.as_str().to_owned())
+                .collect();
+            if let Ok(value) = HeaderValue::from_str(&kept.join(", "))
+                && !value.is_empty()
+            {
+                headers.append(TRAILER, value);
+            }
+        }
+    }
+}
+
+/// HTTP/2 may split a cookie header into one field for each cookie; HTTP/1.1 has one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let Entry::Occupied(mut cookies) = headers.entry(COOKIE) else { return };
+    if cookies.iter().nth(1).is_none() {
+        return;
+    }
+    let joined = cookies.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        cookies.insert(joined);
+    }
+}
+
+/// Whether the client takes trailers (RFC 9110 section 10.1.4).
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(TE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn applied(settings: HeaderSettings, version: Version, fields: &[(&str, &str)]) -> Vec<String> {
+        let mut request = Request::builder().version(version);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let ours = RequestHeaders {
+            host: HeaderValue::from_static("api.example"),
+            client_ip: &HeaderValue::from_static("192.0.2.7"),
+            port: HeaderValue::from_static("443"),
+            request_id: &HeaderValue::from_static("id"),
+            client_cert: None,
+        };
+        let own = [
+            "host: api.example",
+            "x-forwarded-for: 192.0.2.7",
+            "x-real-ip: 192.0.2.7",
+            "x-forwarded-proto: https",
+            "x-forwarded-host: api.example",
+            "x-forwarded-port: 443",
+            "x-request-id: id",
+        ];
+        let headers = RequestHeaderRules::new(settings).apply(&parts, &ours);
+        let mut all: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        for field in own {
+            let position = all.iter().position(|other| other == field).unwrap_or_else(|| panic!("{field} in {all:?}"));
+            all.remove(position);
+        }
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn what_a_client_claims_to_be_does_not_pass() {
+        let kept = applied(
+            HeaderSettings::default(),
+            Version::HTTP_11,
+            &[
+                ("host", "evil.example"),
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x-forwarded-for", "2.2.2.2"),
+                ("x-real-ip", "1.1.1.1"),
+                ("x-request-id", "mine"),
+                ("forwarded", "for=1.1.1.1"),
+                ("x-ssl-client-verify", "SUCCESS"),
+                ("x_ssl_client_verify", "SUCCESS"),
+                ("client-cert", ":AAAA:"),
+                ("accept", "*/*"),
+                ("x-custom", "1"),
+                ("x-custom", "2"),
+                ("under_score", "1"),
+                ("do.t", "1"),
+            ],
+        );
+        assert_eq!(kept, ["accept: */*", "x-custom: 1", "x-custom: 2"]);
+    }
+
+    #[test]
+    fn hop_by_hop_fields_end_here() {
+        let kept = applied(
+            HeaderSettings::default(),
+            Version::HTTP_11,
+            &[
+                ("connection", "close, X-Secret"),
+                ("connection", "authorization"),
+                ("x-secret", "1"),
+                ("authorization", "Bearer x"),
+                ("keep-alive", "timeout=5"),
+                ("proxy-connection", "keep-alive"),
+                ("proxy-authorization", "Basic x"),
+                ("te", "gzip"),
+                ("upgrade", "websocket"),
+                ("expect", "100-continue"),
+                ("content-length", "5"),
+                ("transfer-encoding", "chunked"),
+                ("accept", "*/*"),
+            ],
+        );
+        assert_eq!(kept, ["accept: */*"]);
+    }
+
+    #[test]
+    fn configured_names_pass_or_are_dropped_but_protected_ones_never_pass() {
+        let settings = HeaderSettings {
+            allow_names: ["under_score", "x_client_cert"].map(HeaderName::from_static).to_vec(),
+            drop_request: vec![HeaderName::from_static("x-internal")],
+        };
+        let kept = applied(
+            settings,
+            Version::HTTP_11,
+            &[("under_score", "1"), ("x_client_cert", "1"), ("x-internal", "1"), ("x-external", "1")],
+        );
+        assert_eq!(kept, ["under_score: 1", "x-external: 1"]);
+    }
+
+    #[test]
+    fn cookies_of_http_2_become_one_field() {
+        let fields = [("cookie", "a=1"), ("cookie", "b=2")];
+        assert_eq!(applied(HeaderSettings::default(), Version::HTTP_2, &fields), ["cookie: a=1; b=2"]);
+        assert_eq!(applied(HeaderSettings::default(), Version::HTTP_11, &fields), ["cookie: a=1", "cookie: b=2"]);
+    }
+
+    #[test]
+    fn only_trailers_that_will_pass_are_announced() {
+        let kept = applied(
+            HeaderSettings::default(),
+            Version::HTTP_11,
+            &[
+                ("trailer", "X-Checksum, X-SSL-Client-Verify"),
+                ("trailer", "Content-Length, X-Request-Id"),
+                ("te", "trailers, deflate;q=0.5"),
+            ],
+        );
+        assert_eq!(kept, ["connection: te", "te: trailers", "trailer: x-checksum"]);
+    }
+}

@@ -1,0 +1,132 @@
+//! The way of a request through the house, from top to bottom.
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response, request};
+use hyper::body::{Body as _, Incoming};
+
+use super::admit::{self, Admitted};
+use super::client::{Client, ClientConnection};
+use super::early::{self, Remainder};
+use super::forward::Forward;
+use super::record::Record;
+use super::refusal::Refusal;
+use super::response::{self, Closing, ResponseBody, Stall};
+use super::snapshot::{Route, Snapshot, Target};
+use crate::drain::Phase;
+use crate::policy::{self, Facts, Grant};
+use crate::route::Match;
+use crate::upstream::Cluster;
+
+/// What a request has come to, before anything is sent or answered.
+enum Decision<'a> {
+    Health,
+    Respond(&'a Route),
+    Forward { route: &'a Route, cluster: &'a Arc<Cluster>, grant: Grant, client: Arc<Client>, admitted: Admitted<'a> },
+}
+
+/// Answers a request.
+pub(super) async fn handle(
+    connection: Arc<ClientConnection>,
+    request: Request<Incoming>,
+    stall: Option<Arc<Stall>>,
+) -> Response<ResponseBody> {
+    let snapshot = connection.proxy.snapshot();
+    let (parts, body) = request.into_parts();
+    let mut record = Record::begin(&connection, &parts);
+    let outcome = match decide(&connection, &snapshot, &parts, &body, &mut record) {
+        Ok(Decision::Forward { route, cluster, grant, client, admitted }) => {
+            let (snapshot, parts, admitted) = (&snapshot, &parts, &admitted);
+            let forward =
+                Forward { connection: &connection, snapshot, route, cluster, client: &client, parts, admitted };
+            match forward.run(grant, body, &mut record).await {
+                Ok((answer, declared)) => {
+                    let closing = closing(&connection, stall);
+                    return response::pass_on(answer, declared, record, closing);
+                }
+                // The body went with the request.
+                Err(refusal) => {
+                    let remainder = if record.body_was_read() { Remainder::None } else { Remainder::Unread };
+                    Err((refusal, remainder))
+                }
+            }
+        }
+        Ok(decision) => Ok((decision, early::discard(&parts, body).await)),
+        Err(refusal) => Err((refusal, early::discard(&parts, body).await)),
+    };
+    let mut closing = closing(&connection, stall);
+    let remainder = outcome.as_ref().map_or_else(|(_, remainder)| *remainder, |(_, remainder)| *remainder);
+    if remainder == Remainder::Unread && connection.speaks_http1() {
+        connection.activity.linger();
+        closing.connection = true;
+    }
+    match outcome {
+        Ok((Decision::Respond(Route { target: Target::Respond { status, body, content_type }, .. }), _)) => {
+            response::fixed(*status, content_type.clone(), body.clone(), &parts.method, record, closing)
+        }
+        Ok(_) => response::health(draining(&connection), &parts.method, record, closing),
+        Err((refusal, _)) => {
+            closing.connection |= refusal.ends_connection() && connection.speaks_http1();
+            response::refusal(&refusal, &parts.method, &parts.headers, record, closing)
+        }
+    }
+}
+
+/// Framing, health, target and Host, route, certificate, outcome, limits: in this order, and without waiting.
+fn decide<'a>(
+    connection: &ClientConnection,
+    snapshot: &'a Arc<Snapshot>,
+    parts: &'a request::Parts,
+    body: &Incoming,
+    record: &mut Record,
+) -> Result<Decision<'a>, Refusal> {
+    let had_fragment = connection.activity.take_fragment();
+    admit::check_framing(parts)?;
+    if is_health(snapshot, parts) && !had_fragment {
+        record.is_health();
+        return Ok(Decision::Health);
+    }
+    let client = connection.client(snapshot);
+    record.client(&client);
+    let admitted = admit::admit(parts, snapshot.limits.uri, had_fragment)?;
+    let found = snapshot.table.find(admitted.host(), &admitted.path, &parts.method);
+    let index = match found {
+        Match::Ambiguous => return Err(Refusal::AmbiguousPath),
+        Match::Route(id) => id.0,
+        // A stranger cannot tell a path without a route from one with a route.
+        Match::NoPath | Match::NoMethod(_) if client.certificate.refusal().is_some() => {
+            return Err(Refusal::Forbidden(stranger(&client)));
+        }
+        Match::NoPath => return Err(Refusal::NotFound),
+        Match::NoMethod(methods) => return Err(Refusal::MethodNotAllowed(methods)),
+    };
+    let route = snapshot.routes.get(index).ok_or(Refusal::NotFound)?;
+    let facts = Facts { client: &client.certificate };
+    let grant = policy::decide(route.access, facts).map_err(Refusal::Forbidden)?;
+    record.route(snapshot, index);
+    if body.size_hint().lower() > route.max_request_body {
+        return Err(Refusal::BodyTooLarge(route.max_request_body));
+    }
+    Ok(match &route.target {
+        Target::Respond { .. } => Decision::Respond(route),
+        Target::Forward(cluster) => Decision::Forward { route, cluster, grant, client, admitted },
+    })
+}
+
+fn is_health(snapshot: &Snapshot, parts: &request::Parts) -> bool {
+    matches!(parts.method, Method::GET | Method::HEAD) && parts.uri.path() == snapshot.health_path
+}
+
+fn stranger(client: &Client) -> crate::identity::Reason {
+    client.certificate.refusal().unwrap_or(crate::identity::Reason::CertificateMissing)
+}
+
+fn draining(connection: &ClientConnection) -> bool {
+    connection.proxy.drain.phase() >= Phase::Announced
+}
+
+/// Whether the connection ends after this answer, as far as it is not the answer's own doing.
+fn closing(connection: &ClientConnection, stall: Option<Arc<Stall>>) -> Closing {
+    let ends = draining(connection) || connection.is_too_old();
+    Closing { connection: ends && connection.speaks_http1(), stall }
+}

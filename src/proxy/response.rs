@@ -1,0 +1,384 @@
+//! The answers that clients get: the upstream's, passed on, and the gateway's own.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    RETRY_AFTER,
+};
+use http::{Method, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use serde::Serialize;
+
+use super::headers::clean_trailers;
+use super::record::{Aborted, Record};
+use super::refusal::Refusal;
+use crate::upstream::{AnswerBody, AnswerCut};
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The body of an answer, with the record of its request: when it is dropped, the request is over.
+#[derive(Debug)]
+pub(super) struct ResponseBody {
+    content: Content,
+    record: Box<Record>,
+    stall: Option<Arc<Stall>>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Empty,
+    Whole(Bytes),
+    /// The upstream's, and the trailers it announced.
+    Answer(Box<AnswerBody>, Vec<HeaderName>),
+}
+
+/// Since when a piece of an HTTP/2 answer has been waiting for the client to take it: milliseconds after `start`, or
+/// none.
+#[derive(Debug)]
+pub(super) struct Stall {
+    start: tokio::time::Instant,
+    since: AtomicU64,
+}
+
+impl Stall {
+    const NONE: u64 = u64::MAX;
+
+    pub(super) fn new() -> Self {
+        Self { start: tokio::time::Instant::now(), since: AtomicU64::new(Self::NONE) }
+    }
+
+    pub(super) fn since(&self) -> Option<tokio::time::Instant> {
+        match self.since.load(Ordering::Relaxed) {
+            Self::NONE => None,
+            millis => self.start.checked_add(std::time::Duration::from_millis(millis)),
+        }
+    }
+
+    fn begin(&self) {
+        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(0);
+        self.since.store(millis, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.since.store(Self::NONE, Ordering::Relaxed);
+    }
+}
+
+impl ResponseBody {
+    fn new(content: Content, mut record: Box<Record>, stall: Option<Arc<Stall>>) -> Self {
+        if matches!(content, Content::Empty) {
+            record.complete();
+        }
+        Self { content, record, stall }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = AnswerCut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerCut>>> {
+        let this = &mut *self;
+        if let Some(stall) = &this.stall {
+            stall.end();
+        }
+        let frame = match &mut this.content {
+            Content::Empty => None,
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.content = Content::Empty;
+                Some(Ok(Frame::data(bytes)))
+            }
+            Content::Answer(answer, declared) => match Pin::new(&mut **answer).poll_frame(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(frame) => frame.map(|frame| frame.map(|frame| pass(frame, declared))),
+            },
+        };
+        match &frame {
+            None => this.record.complete(),
+            Some(Err(cut)) => this.record.cut(
+                Aborted::Upstream,
+                match cut {
+                    AnswerCut::Truncated => "upstream_truncated",
+                    AnswerCut::TimedOut => "upstream_timeout",
+                },
+            ),
+            Some(Ok(frame)) => {
+                this.record.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64;
+                if this.is_end_stream() {
+                    this.record.complete();
+                } else if let Some(stall) = &this.stall {
+                    stall.begin();
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Whole(_) => false,
+            Content::Answer(answer, _) => answer.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Answer(answer, _) => answer.size_hint(),
+        }
+    }
+}
+
+fn pass(frame: Frame<Bytes>, declared: &[HeaderName]) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Err(frame) => frame,
+        Ok(trailers) => Frame::trailers(clean_trailers(&trailers, |name| declared.contains(name))),
+    }
+}
+
+/// What is left to decide when an answer is known.
+#[derive(Debug)]
+pub(super) struct Closing {
+    /// Whether the connection ends after this answer (HTTP/1 only).
+    pub(super) connection: bool,
+    /// Where an HTTP/2 answer's stall is noted.
+    pub(super) stall: Option<Arc<Stall>>,
+}
+
+impl Closing {
+    fn apply(&self, headers: &mut HeaderMap) {
+        if self.connection {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+}
+
+/// Passes the upstream's answer on.
+pub(super) fn pass_on(
+    answer: Response<AnswerBody>,
+    declared: Vec<HeaderName>,
+    mut record: Box<Record>,
+    closing: Closing,
+) -> Response<ResponseBody> {
+    let (mut head, body) = answer.into_parts();
+    record.answered(head.status, None);
+    closing.apply(&mut head.headers);
+    head.version = http::Version::HTTP_11;
+    head.extensions.clear();
+    let content = if body.is_end_stream() { Content::Empty } else { Content::Answer(Box::new(body), declared) };
+    Response::from_parts(head, ResponseBody::new(content, record, closing.stall))
+}
+
+/// A fixed answer.
+pub(super) fn fixed(
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: Bytes,
+    method: &Method,
+    mut record: Box<Record>,
+    closing: Closing,
+) -> Response<ResponseBody> {
+    record.answered(status, None);
+    own(status, Some(content_type), body, method, record, closing)
+}
+
+/// The health path's answer.
+pub(super) fn health(draining: bool, method: &Method, record: Box<Record>, closing: Closing) -> Response<ResponseBody> {
+    let (status, body) = if draining { (StatusCode::SERVICE_UNAVAILABLE, "DRAINING") } else { (StatusCode::OK, "OK") };
+    let mut response = fixed(
+        status,
+        HeaderValue::from_static("text/plain"),
+        Bytes::from_static(body.as_bytes()),
+        method,
+        record,
+        closing,
+    );
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A refusal, in the form the client asks for.
+pub(super) fn refusal(
+    refusal: &Refusal,
+    method: &Method,
+    request_headers: &HeaderMap,
+    mut record: Box<Record>,
+    closing: Closing,
+) -> Response<ResponseBody> {
+    let status = refusal.status();
+    let (content_type, body) = match refusal {
+        Refusal::AsteriskOptions => {
+            record.answered(status, None);
+            (None, Bytes::new())
+        }
+        refusal => {
+            record.answered(status, Some(refusal.reason()));
+            let (content_type, body) =
+                describe(refusal, request_headers, record.request_id.to_str().unwrap_or_default());
+            (Some(HeaderValue::from_static(content_type)), body.into())
+        }
+    };
+    let mut response = own(status, content_type, body, method, record, closing);
+    let headers = response.headers_mut();
+    if let Some(seconds) = refusal.retry_after() {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if let Some(allow) = refusal.allow().and_then(|allow| HeaderValue::from_str(&allow).ok()) {
+        headers.insert(ALLOW, allow);
+    }
+    if !matches!(refusal, Refusal::AsteriskOptions) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+fn own(
+    status: StatusCode,
+    content_type: Option<HeaderValue>,
+    body: Bytes,
+    method: &Method,
+    record: Box<Record>,
+    closing: Closing,
+) -> Response<ResponseBody> {
+    let mut headers = HeaderMap::with_capacity(8);
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
+    headers.insert(REQUEST_ID.clone(), record.request_id.clone());
+    closing.apply(&mut headers);
+    let content = if *method == Method::HEAD && !body.is_empty() {
+        headers.insert(CONTENT_LENGTH, body.len().into());
+        Content::Empty
+    } else if body.is_empty() {
+        Content::Empty
+    } else {
+        Content::Whole(body)
+    };
+    let mut response = Response::new(ResponseBody::new(content, record, closing.stall));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// RFC 9457.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    reason: &'a str,
+    request_id: &'a str,
+}
+
+fn describe(refusal: &Refusal, request_headers: &HeaderMap, request_id: &str) -> (&'static str, Vec<u8>) {
+    let status = refusal.status();
+    let title = status.canonical_reason().unwrap_or("Error");
+    let (reason, detail) = (refusal.reason(), refusal.detail());
+    match preferred(request_headers) {
+        Form::Problem => {
+            let problem = Problem {
+                r#type: format!("urn:gateway:problem:{reason}"),
+                title,
+                status: status.as_u16(),
+                detail: &detail,
+                reason,
+                request_id,
+            };
+            ("application/problem+json", serde_json::to_vec(&problem).unwrap_or_default())
+        }
+        Form::Html => {
+            let page = format!(
+                "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0} {title}</title></head>\n\
+                 <body><h1>{0} {title}</h1>\n<p>{detail}</p>\n<p>Reason: <code>{reason}</code><br>\
+                 Request: <code>{request_id}</code></p></body></html>\n",
+                status.as_u16()
+            );
+            ("text/html; charset=utf-8", page.into_bytes())
+        }
+        Form::Text => {
+            let text = format!("{} {title}\n{detail}\nreason: {reason}\nrequest_id: {request_id}\n", status.as_u16());
+            ("text/plain; charset=utf-8", text.into_bytes())
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Problem,
+    Html,
+    Text,
+}
+
+/// The form with the greatest weight in `Accept` (RFC 9110 section 12.5.1); JSON where the client does not care.
+fn preferred(headers: &HeaderMap) -> Form {
+    let mut best = (0, Form::Problem);
+    for value in headers.get_all(ACCEPT) {
+        for range in value.to_str().unwrap_or_default().split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let form = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+                "text/html" | "application/xhtml+xml" => Form::Html,
+                "text/plain" => Form::Text,
+                "application/problem+json" | "application/json" | "application/*" | "*/*" => Form::Problem,
+                _ => continue,
+            };
+            let weight =
+                parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0));
+            // Thousandths, as the header has them.
+            let weight = (weight.clamp(0.0, 1.0) * 1000.0) as u16;
+            if weight > best.0 {
+                best = (weight, form);
+            }
+        }
+    }
+    best.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_follows_accept() {
+        for (accept, expected) in [
+            ("", Form::Problem),
+            ("*/*", Form::Problem),
+            ("application/json", Form::Problem),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Form::Html),
+            ("text/plain", Form::Text),
+            ("text/plain;q=0.5, application/json", Form::Problem),
+            ("text/html;q=0", Form::Problem),
+            ("image/png", Form::Problem),
+            ("text/html;q=x", Form::Problem),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
+            assert_eq!(preferred(&headers), expected, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_problem_has_the_members_of_rfc_9457_and_ours() {
+        let refusal = Refusal::Forbidden(crate::identity::Reason::Expired);
+        let (content_type, body) = describe(&refusal, &HeaderMap::new(), "id");
+        assert_eq!(content_type, "application/problem+json");
+        let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(value["status"], 403);
+        assert_eq!(value["title"], "Forbidden");
+        assert_eq!(value["reason"], "expired");
+        assert_eq!(value["request_id"], "id");
+        assert!(value["detail"].as_str().unwrap().contains("expired"));
+        assert!(value["type"].is_string());
+    }
+}
