@@ -1,0 +1,119 @@
+//! Reload: all or nothing. A set that is bad in any part is refused, and the old one serves on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::serve::{self, AcceptLoop, Acceptor};
+use super::{App, build, limits};
+use crate::config::Config;
+use crate::listen::Listener;
+
+/// A certificate and its key are two files, and whoever replaces them does so one after the other.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+const RETRY_EVERY: Duration = Duration::from_millis(250);
+
+impl App {
+    pub(super) async fn reload(&mut self) -> Result<(), Vec<String>> {
+        let config = (self.load)()?;
+        let fixed = what_cannot_change(&self.config, &config);
+        if !fixed.is_empty() {
+            return Err(fixed);
+        }
+        let generation = self.generation + 1;
+        let built = self.build_patiently(&config, generation).await?;
+        let (added, health) = self.bind_new(&config)?;
+        // From here on nothing can fail.
+        let acceptor = Acceptor {
+            proxy: Arc::clone(&self.proxy),
+            slots: self.slots.clone(),
+            connections: self.connections.clone(),
+        };
+        self.generation = generation;
+        self.proxy.publish(built.snapshot);
+        self.log.adjust(config.logs);
+        self.slots.resize(limits::effective_connections(config.listener.max_connections, self.open_files));
+        for listener in added {
+            self.listeners.push(acceptor.serve_tls(listener.0, listener.1));
+        }
+        self.listeners.retain(|running| config.listener.addresses.contains(&running.configured()));
+        match (health, &config.health) {
+            (Some((configured, listener)), _) => self.health = Some(acceptor.serve_health(configured, listener)),
+            (None, None) => self.health = None,
+            (None, Some(_)) => {}
+        }
+        for note in &built.notes {
+            tracing::warn!("{note}");
+        }
+        self.config = config;
+        Ok(())
+    }
+
+    async fn build_patiently(&self, config: &Config, generation: u64) -> Result<build::Built, Vec<String>> {
+        let deadline = Instant::now() + RETRY_FOR;
+        loop {
+            let running = self.proxy.snapshot();
+            match build::build(config, running.clusters(), generation) {
+                Err(problems)
+                    if Instant::now() < deadline && problems.iter().any(|p| p.contains("does not belong")) =>
+                {
+                    sleep(RETRY_EVERY).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// New addresses are bound before anything is changed.
+    #[expect(clippy::type_complexity, reason = "two lists of the same pairs, used once")]
+    fn bind_new(
+        &self,
+        config: &Config,
+    ) -> Result<(Vec<(std::net::SocketAddr, Listener)>, Option<(std::net::SocketAddr, Listener)>), Vec<String>> {
+        let mut problems = Vec::new();
+        let mut added = Vec::new();
+        for address in &config.listener.addresses {
+            if self.listeners.iter().any(|running| running.configured() == *address) {
+                continue;
+            }
+            match serve::bind(*address, "listener") {
+                Ok(listener) => added.push((*address, listener)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let mut health = None;
+        if let Some(settings) = &config.health
+            && self.health.as_ref().map(AcceptLoop::configured) != Some(settings.address)
+        {
+            match serve::bind(settings.address, "health") {
+                Ok(listener) => health = Some((settings.address, listener)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() { Ok((added, health)) } else { Err(problems) }
+    }
+}
+
+/// Tells the operator how a reload went.
+pub(super) fn report(outcome: &Result<(), Vec<String>>) {
+    match outcome {
+        Ok(()) => tracing::info!("the configuration was reloaded"),
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!("reload refused, the old configuration stays in force: {problem}");
+            }
+        }
+    }
+}
+
+fn what_cannot_change(old: &Config, new: &Config) -> Vec<String> {
+    let mut keys = Vec::new();
+    if old.workers != new.workers {
+        keys.push("[runtime] workers");
+    }
+    if old.logs.format != new.logs.format {
+        keys.push("[logs] format");
+    }
+    keys.into_iter().map(|key| format!("{key} cannot be changed by a reload; restart the gateway")).collect()
+}

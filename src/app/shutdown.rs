@@ -1,0 +1,46 @@
+//! The end: announced, then closing, then cut.
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{App, Command};
+use crate::drain::Phase;
+
+/// How long connections may take to notice that they were cut, and write their last log line.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl App {
+    pub(super) async fn shut_down(mut self) {
+        let begun = Instant::now();
+        let settings = self.config.drain;
+        self.drain.enter(Phase::Announced);
+        tracing::info!(delay = ?settings.delay, timeout = ?settings.timeout, "draining");
+        let hurried = tokio::select! {
+            () = sleep_until(begun + settings.delay) => false,
+            () = second_signal(&mut self.commands) => true,
+        };
+        self.listeners.clear();
+        self.connections.close();
+        if !hurried {
+            self.drain.enter(Phase::Closing);
+            tokio::select! {
+                () = self.connections.wait() => {}
+                () = sleep_until(begun + settings.timeout) => {}
+                () = second_signal(&mut self.commands) => {}
+            }
+        }
+        let left = self.connections.len();
+        self.drain.enter(Phase::Cut);
+        let _ = timeout(LAST_WORDS, self.connections.wait()).await;
+        tracing::info!(cut = left, "drained");
+    }
+}
+
+/// A reload during a drain is refused: its asker sees the channel close.
+async fn second_signal(commands: &mut tokio::sync::mpsc::Receiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        if matches!(command, Command::Shutdown) {
+            return;
+        }
+    }
+    std::future::pending().await
+}
