@@ -55,12 +55,9 @@ impl App {
         loop {
             let running = self.proxy.snapshot();
             match build::build(config, running.clusters(), generation) {
-                Err(problems)
-                    if Instant::now() < deadline && problems.iter().any(|p| p.contains("does not belong")) =>
-                {
-                    sleep(RETRY_EVERY).await;
-                }
-                outcome => return outcome,
+                Ok(built) => return Ok(built),
+                Err(refused) if refused.may_pass && Instant::now() < deadline => sleep(RETRY_EVERY).await,
+                Err(refused) => return Err(refused.problems),
             }
         }
     }
