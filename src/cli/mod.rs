@@ -1,7 +1,9 @@
 //! The command line: one file per command, what they print in `output`, how they end in `exit`.
 
+mod check;
 mod exit;
 mod output;
+mod overrides;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -19,7 +21,9 @@ struct CommandLine {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Check(check::Check),
+}
 
 /// Runs the command that `arguments` name (the first is the program's own name).
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -31,5 +35,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match command_line.command {}
+    let exit: Exit = match command_line.command {
+        Command::Check(check) => check.run(),
+    };
+    exit.into()
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::{drain, listen, proxy, telemetry, tls, upstream};
 
 /// Everything the gateway needs to start.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Worker threads; 0 is as many as this process may use CPUs.
     pub workers: usize,

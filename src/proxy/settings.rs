@@ -9,7 +9,7 @@ use crate::policy::Access;
 use crate::route::RouteSpec;
 
 /// Everything the data path needs to know, valid by construction.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The health path, such as `/health`.
     pub health_path: String,
@@ -24,7 +24,7 @@ pub struct Settings {
 }
 
 /// One route.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteSettings {
     /// Host, path and methods.
     pub spec: RouteSpec,
@@ -41,7 +41,7 @@ pub struct RouteSettings {
 }
 
 /// What a route does with a request it lets in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Sends it to the upstream of this name.
     Forward(String),

@@ -14,7 +14,7 @@ use super::pattern::{HostPattern, PathPattern};
 use crate::net::Host;
 
 /// What the configuration says of one route, as far as finding it goes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteSpec {
     /// The path.
     pub path: PathPattern,

@@ -1,0 +1,157 @@
+//! What concerns several values at once: from a [`File`] to a [`Config`], or everything that is wrong with it.
+//!
+//! Pure. A value that was refused before ([`Located::sound`]) is not judged again.
+
+mod headers;
+mod routes;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::diagnostic::Diagnostic;
+use super::file::{ClientAuth, Drain, File, Listener, Mode, Timeouts, Upstream};
+use super::quantity::print_duration;
+use super::reader::{Located, Shape as _};
+use super::settings::{Config, HealthListener};
+use crate::{drain, listen, proxy, tls, upstream};
+
+/// Checks a file. The configuration is `None` when something that it cannot be without was refused; the caller looks
+/// for errors among the diagnostics before it uses one.
+pub fn check(file: File, said: &mut Vec<Diagnostic>) -> Option<Config> {
+    addresses(&file.listener, file.health.address.as_ref(), said);
+    trust(&file.client_auth, said);
+    routes::check(&file, said);
+    headers::check(&file.headers, said);
+    client_timeouts(&file.timeouts, said);
+    draining(&file.drain, said);
+    for one in &file.upstreams {
+        upstream_settings(one, said);
+    }
+    let routes = file.routes.into_iter().map(routes::settings).collect::<Option<Vec<_>>>()?;
+    let upstreams = file.upstreams.into_iter().map(settings_of).collect::<Option<Vec<_>>>()?;
+    let ca = file.client_auth.ca.value.into_iter().map(|ca| ca.value).collect();
+    let client_auth = match file.client_auth.mode.value {
+        Mode::Optional => tls::ClientAuth::Optional { ca, max_chain_depth: file.client_auth.max_chain_depth },
+        Mode::Off => tls::ClientAuth::Off,
+    };
+    Some(Config {
+        workers: file.workers,
+        listener: listen::Settings {
+            addresses: file.listener.addresses.into_iter().map(|address| address.value).collect(),
+            max_connections: file.listener.max_connections,
+        },
+        health: file.health.address.map(|address| HealthListener { address: address.value }),
+        tls: tls::Settings {
+            certificate: file.tls.certificate,
+            private_key: file.tls.private_key,
+            min_version: file.tls.min_version,
+            client_auth,
+        },
+        proxy: proxy::Settings {
+            health_path: file.health.path.value,
+            routes,
+            headers: headers::settings(file.headers),
+            limits: file.limits,
+            timeouts: file.timeouts.settings,
+        },
+        upstreams,
+        drain: drain::Settings { delay: file.drain.delay.value, timeout: file.drain.timeout.value },
+        logs: file.logs,
+    })
+}
+
+/// Two listeners on one address, or one on every address of the machine and one on a port of it, cannot both be bound.
+fn addresses(listener: &Listener, health: Option<&Located<SocketAddr>>, said: &mut Vec<Diagnostic>) {
+    let mut seen: Vec<&Located<SocketAddr>> = Vec::new();
+    for address in listener.addresses.iter().chain(health) {
+        if let Some(other) = seen.iter().find(|other| clash(other.value, address.value)) {
+            let message = if other.value == address.value {
+                format!("{} is listened on already", address.value)
+            } else {
+                format!("{} cannot be listened on beside {}", address.value, other.value)
+            };
+            let hint = format!("the other is from {}", other.origin);
+            said.push(Diagnostic::error(address.origin.clone(), message).help(hint));
+        }
+        seen.push(address);
+    }
+}
+
+fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_host = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    // Port 0 is a free port of the system's choice, another for each.
+    one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && same_host
+}
+
+fn trust(client_auth: &ClientAuth, said: &mut Vec<Diagnostic>) {
+    let ca = &client_auth.ca;
+    if client_auth.mode.value == Mode::Optional && ca.sound && ca.value.is_empty() {
+        let error =
+            Diagnostic::error(ca.origin.clone(), "client_auth.ca: there is no CA to judge client certificates by");
+        said.push(error.help("name at least one file of CA certificates, as in ca = [\"certs/ca.crt\"]"));
+    }
+}
+
+fn client_timeouts(timeouts: &Timeouts, said: &mut Vec<Diagnostic>) {
+    let idle_timeout = Duration::from_secs(350);
+    if timeouts.keepalive.sound && timeouts.keepalive.value >= idle_timeout {
+        let message = format!(
+            "timeouts.keepalive: a Network Load Balancer forgets connections that are idle for {}, before this",
+            print_duration(idle_timeout)
+        );
+        let warning = Diagnostic::warning(timeouts.keepalive.origin.clone(), message);
+        said.push(warning.help("clients would get a reset on a connection they think is open: keep it shorter"));
+    }
+}
+
+fn draining(drain: &Drain, said: &mut Vec<Diagnostic>) {
+    let Drain { delay, timeout } = drain;
+    if !delay.sound || !timeout.sound {
+        return;
+    }
+    if timeout.value < delay.value {
+        let [longer, shorter] = [delay, timeout].map(|located| located.value.print());
+        let message =
+            format!("drain.timeout: {shorter} is shorter than drain.delay, {longer}; both count from the signal");
+        // The one that somebody wrote is the one to look at.
+        let origin = if timeout.origin.place().is_some() || delay.origin.place().is_none() { timeout } else { delay };
+        said.push(Diagnostic::error(origin.origin.clone(), message));
+    } else if timeout.value >= Duration::from_secs(30) {
+        let message = "drain.timeout: ECS and Kubernetes kill a task 30s after SIGTERM unless told otherwise";
+        let note = Diagnostic::note(timeout.origin.clone(), message);
+        said.push(note.help("set stopTimeout, or terminationGracePeriodSeconds, to more than this"));
+    }
+}
+
+fn upstream_settings(one: &Upstream, said: &mut Vec<Diagnostic>) {
+    let (min_ttl, max_ttl) = (&one.dns.min_ttl, &one.dns.max_ttl);
+    if min_ttl.sound && max_ttl.sound && max_ttl.value < min_ttl.value {
+        let [least, most] = [min_ttl, max_ttl].map(|located| located.value.print());
+        let message = format!("upstream.{}.dns.max_ttl: {most} is shorter than min_ttl, {least}", one.name);
+        let origin = if max_ttl.origin.place().is_some() { max_ttl } else { min_ttl };
+        said.push(Diagnostic::error(origin.origin.clone(), message));
+    }
+    let idle = &one.keepalive_idle;
+    if idle.sound && idle.value >= Duration::from_secs(2) {
+        let path = format!("upstream.{}.keepalive_idle", one.name);
+        let hint = "it must be shorter than the upstream's own, or requests meet a connection that is being closed";
+        said.push(if idle.value >= Duration::from_secs(5) {
+            let message = format!("{path}: gunicorn closes idle connections after 2s, Node and uvicorn after 5s");
+            Diagnostic::warning(idle.origin.clone(), message).help(hint)
+        } else {
+            let message = format!("{path}: gunicorn closes idle connections after 2s");
+            Diagnostic::note(idle.origin.clone(), message).help(hint)
+        });
+    }
+}
+
+fn settings_of(one: Upstream) -> Option<upstream::Settings> {
+    Some(upstream::Settings {
+        name: one.name,
+        target: one.url?.value.0,
+        keepalive_idle: one.keepalive_idle.value,
+        dns: one.dns.settings,
+        timeouts: one.timeouts,
+        max_connections: one.max_connections,
+    })
+}
