@@ -24,6 +24,7 @@ pub mod upstream;
 pub mod proxy;
 
 pub mod config;
+pub mod probe;
 
 pub mod app;
 

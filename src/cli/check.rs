@@ -6,7 +6,9 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::output;
 use super::overrides::RunFlags;
-use crate::config::{Diagnostic, Loaded, Origin, Severity};
+use crate::app;
+use crate::clock::Clock;
+use crate::config::{Config, Diagnostic, Loaded, Origin, Severity};
 
 /// Checks the configuration: exit code 0 when it is valid, 1 with warnings, 2 with errors.
 #[derive(Debug, Args)]
@@ -35,7 +37,8 @@ impl Check {
     /// Runs the command.
     pub fn run(&self) -> Exit {
         let loaded = self.flags.load();
-        self.conclude(&loaded, Vec::new())
+        let further = loaded.config.as_ref().map(inspect).unwrap_or_default();
+        self.conclude(&loaded, further)
     }
 
     /// Says what was found, by loading and by whatever else looked at the configuration afterwards.
@@ -59,6 +62,15 @@ impl Check {
         }
         verdict(&diagnostics)
     }
+}
+
+/// What is found by opening the files that a configuration names.
+fn inspect(config: &Config) -> Vec<Diagnostic> {
+    let (severity, sentences): (fn(_, _) -> _, _) = match app::inspect(config, Clock::system().now()) {
+        Ok(warnings) => (Diagnostic::warning, warnings),
+        Err(errors) => (Diagnostic::error, errors),
+    };
+    sentences.into_iter().map(|sentence: String| severity(Origin::Default, sentence)).collect()
 }
 
 /// Errors are wrong usage, warnings a finding; notes are neither.

@@ -2,15 +2,15 @@
 
 mod check;
 mod exit;
+mod health;
 mod output;
 mod overrides;
+mod run;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use exit::Exit;
 
 /// An mTLS gateway: knows its callers by certificate and says why one was refused.
 #[derive(Debug, Parser)]
@@ -22,7 +22,9 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Run),
     Check(check::Check),
+    Health(health::Health),
 }
 
 /// Runs the command that `arguments` name (the first is the program's own name).
@@ -35,8 +37,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let exit: Exit = match command_line.command {
-        Command::Check(check) => check.run(),
-    };
-    exit.into()
+    match command_line.command {
+        Command::Run(run) => run.run(),
+        Command::Check(check) => check.run().into(),
+        Command::Health(health) => health.run().into(),
+    }
 }

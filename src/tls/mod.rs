@@ -5,6 +5,7 @@
 //! answer with a reason. rustls types do not leave this module but for the certificate chain.
 
 mod accept;
+mod client;
 mod error;
 mod key;
 mod path;
@@ -15,6 +16,7 @@ mod settings;
 mod trust;
 
 pub use accept::{HandshakeFailure, Protocol, TlsInfo, accept};
+pub use client::{Connector, ServerTrust};
 pub use error::Error;
 pub use profile::TlsProfile;
 pub use settings::{ClientAuth, MinVersion, PemSource, Settings};
