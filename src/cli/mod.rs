@@ -1,5 +1,6 @@
 //! The command line: one file per command, what they print in `output`, how they end in `exit`.
 
+mod certs;
 mod exit;
 mod output;
 
@@ -7,8 +8,6 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use exit::Exit;
 
 /// An mTLS gateway: knows its callers by certificate and says why one was refused.
 #[derive(Debug, Parser)]
@@ -19,7 +18,10 @@ struct CommandLine {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Make and look at certificates: a small private CA in a folder
+    Certs(certs::Arguments),
+}
 
 /// Runs the command that `arguments` name (the first is the program's own name).
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -31,5 +33,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match command_line.command {}
+    let exit = match command_line.command {
+        Command::Certs(arguments) => certs::run(arguments),
+    };
+    exit.into()
 }
