@@ -58,7 +58,8 @@ async fn ask_patiently(question: &Question<'_>) -> Result<Answer, String> {
         _ => return Err(format!("{url} begins with neither http:// nor https://")),
     };
     let authority = uri.authority().ok_or_else(|| format!("{url} names no host"))?.as_str();
-    let target = HostPort::parse(authority, if secure { 443 } else { 80 }).map_err(|error| format!("{url}: {error}"))?;
+    let target =
+        HostPort::parse(authority, if secure { 443 } else { 80 }).map_err(|error| format!("{url}: {error}"))?;
     let failed = |error: std::io::Error| format!("cannot connect to {target}: {error}");
     let host = target.host.to_string();
     let socket = TcpStream::connect((host.trim_matches(['[', ']']), target.port)).await.map_err(failed)?;

@@ -83,7 +83,9 @@ impl Health {
             Some(file) => ServerTrust::Authorities(PemSource::File(file.clone())),
             None if is_loopback(url) || url.starts_with("http://") => ServerTrust::Loopback,
             None => {
-                output::error(format_args!("{url} is not on loopback: name the authorities to know it by with --ca FILE"));
+                output::error(format_args!(
+                    "{url} is not on loopback: name the authorities to know it by with --ca FILE"
+                ));
                 return Err(Exit::Usage);
             }
         };

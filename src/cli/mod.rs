@@ -1,5 +1,6 @@
 //! The command line: one file per command, what they print in `output`, how they end in `exit`.
 
+mod certs;
 mod check;
 mod exit;
 mod health;
@@ -25,6 +26,8 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Health(health::Health),
+    /// Make and look at certificates: a small private CA in a folder
+    Certs(certs::Arguments),
 }
 
 /// Runs the command that `arguments` name (the first is the program's own name).
@@ -41,5 +44,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(run) => run.run(),
         Command::Check(check) => check.run().into(),
         Command::Health(health) => health.run().into(),
+        Command::Certs(arguments) => certs::run(arguments).into(),
     }
 }

@@ -44,9 +44,9 @@ impl Connector {
                 }
                 builder.with_root_certificates(roots)
             }
-            ServerTrust::Loopback => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Unverified::new(&provider))),
+            ServerTrust::Loopback => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified::new(&provider)))
+            }
         };
         let config = match identity {
             None => builder.with_no_client_auth(),

@@ -1,0 +1,165 @@
+//! Private keys: made by kind, written as PKCS#8 PEM, read back, wiped when dropped.
+//!
+//! A key never reaches a message: `Debug` elides it, and nothing here turns it into text but [`PrivateKey::pem`].
+
+use std::fmt;
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use zeroize::Zeroizing;
+
+use super::pem;
+
+/// The kinds of key that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyType {
+    /// ECDSA with P-256: small, fast, and every client knows it.
+    #[default]
+    EcdsaP256,
+    /// ECDSA with P-384.
+    EcdsaP384,
+    /// Ed25519. Browsers do not take it.
+    Ed25519,
+    /// RSA with 2048 bits.
+    Rsa2048,
+    /// RSA with 3072 bits.
+    Rsa3072,
+    /// RSA with 4096 bits.
+    Rsa4096,
+}
+
+impl KeyType {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::EcdsaP256, Self::EcdsaP384, Self::Ed25519, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
+
+    /// Whether it is RSA, which TLS 1.2 may also use to carry a key.
+    pub const fn is_rsa(self) -> bool {
+        matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
+    }
+}
+
+/// A private key that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyProblem {
+    /// No private key in the file.
+    #[error("holds no private key in PEM (expected -----BEGIN PRIVATE KEY-----)")]
+    Absent,
+    /// It needs a passphrase.
+    #[error("is encrypted; decrypt it first: openssl pkey -in OLD -out NEW")]
+    Encrypted,
+    /// Not a key, or of a kind that is not supported.
+    #[error("holds no usable private key (RSA of 2048 to 8192 bits, ECDSA P-256, P-384, P-521, or Ed25519): {0}")]
+    Unusable(rcgen::Error),
+    /// Making one failed.
+    #[error("cannot make a private key: {0}")]
+    Generation(rcgen::Error),
+}
+
+/// A private key, wiped from memory when dropped as far as the libraries allow.
+pub struct PrivateKey(Zeroizing<KeyPair>);
+
+impl PrivateKey {
+    /// Makes a new one.
+    ///
+    /// # Errors
+    /// When the cryptography library cannot, for lack of randomness or memory.
+    pub fn generate(key_type: KeyType) -> Result<Self, KeyProblem> {
+        let rsa = |size| KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size);
+        let key = match key_type {
+            KeyType::EcdsaP256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+            KeyType::EcdsaP384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
+            KeyType::Ed25519 => generate_ed25519(),
+            KeyType::Rsa2048 => rsa(RsaKeySize::_2048),
+            KeyType::Rsa3072 => rsa(RsaKeySize::_3072),
+            KeyType::Rsa4096 => rsa(RsaKeySize::_4096),
+        };
+        key.map(|key| Self(Zeroizing::new(key))).map_err(KeyProblem::Generation)
+    }
+
+    /// Reads the first private key of a PEM file: PKCS#8, SEC 1 (`EC PRIVATE KEY`) or PKCS#1 (`RSA PRIVATE KEY`).
+    ///
+    /// # Errors
+    /// When there is none, it is encrypted, or of a kind that cannot sign certificates.
+    pub fn from_pem(bytes: &[u8]) -> Result<Self, KeyProblem> {
+        match PrivateKeyDer::from_pem_slice(bytes) {
+            Ok(der) => Self::from_der(&der),
+            Err(_) => {
+                let encrypted = |block: &pem::Block| block.label == "ENCRYPTED PRIVATE KEY";
+                match pem::blocks(bytes) {
+                    Ok(blocks) if blocks.iter().any(encrypted) => Err(KeyProblem::Encrypted),
+                    _ => Err(KeyProblem::Absent),
+                }
+            }
+        }
+    }
+
+    pub(super) fn from_der(der: &PrivateKeyDer<'_>) -> Result<Self, KeyProblem> {
+        KeyPair::try_from(der).map(|key| Self(Zeroizing::new(key))).map_err(KeyProblem::Unusable)
+    }
+
+    /// The key as PKCS#8 PEM: secret. Only for keys that were made here; one read from SEC 1 or PKCS#1 stays that.
+    pub fn pem(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.0.serialize_pem())
+    }
+
+    /// The public half: the bits inside SubjectPublicKeyInfo.
+    pub(super) fn public_bits(&self) -> &[u8] {
+        self.0.der_bytes()
+    }
+
+    /// The public half as SubjectPublicKeyInfo in DER (RFC 5280 section 4.1.2.7).
+    pub(super) fn public_key_info(&self) -> Vec<u8> {
+        self.0.subject_public_key_info()
+    }
+
+    pub(super) fn pair(&self) -> &KeyPair {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKey([secret])")
+    }
+}
+
+/// rcgen would write PKCS#8 version 2, which OpenSSL before 3.4, Java and most others refuse to read.
+fn generate_ed25519() -> Result<KeyPair, rcgen::Error> {
+    let key = Ed25519KeyPair::generate().map_err(|_| rcgen::Error::RingUnspecified)?;
+    let document = key.to_pkcs8v1().map_err(|_| rcgen::Error::RingUnspecified)?;
+    KeyPair::try_from(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(document.as_ref())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_made_and_read_back_the_same() {
+        for key_type in KeyType::ALL {
+            let key = PrivateKey::generate(key_type).unwrap();
+            let pem = key.pem();
+            assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----\n"), "{key_type:?} is PKCS#8");
+            let read = PrivateKey::from_pem(pem.as_bytes()).unwrap();
+            assert_eq!(read.public_key_info(), key.public_key_info(), "{key_type:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_says_why() {
+        let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAQID\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        assert!(matches!(PrivateKey::from_pem(encrypted), Err(KeyProblem::Encrypted)));
+        assert!(matches!(PrivateKey::from_pem(b""), Err(KeyProblem::Absent)));
+        assert!(matches!(PrivateKey::from_pem(b"garbage"), Err(KeyProblem::Absent)));
+        let garbled = b"-----BEGIN PRIVATE KEY-----\nAQID\n-----END PRIVATE KEY-----\n";
+        assert!(matches!(PrivateKey::from_pem(garbled), Err(KeyProblem::Unusable(_))));
+    }
+
+    #[test]
+    fn debug_tells_nothing() {
+        assert_eq!(format!("{:?}", PrivateKey::generate(KeyType::Ed25519).unwrap()), "PrivateKey([secret])");
+    }
+}
