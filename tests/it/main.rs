@@ -1,0 +1,7 @@
+//! The gateway from outside: real sockets, real TLS, certificates made for the occasion.
+//!
+//! One test binary, one module for each behaviour. Every test has its own gateway on a free port.
+
+mod support;
+
+mod gate;

@@ -1,0 +1,15 @@
+//! What the tests stand on.
+
+pub mod client;
+pub mod dns;
+pub mod gateway;
+pub mod pki;
+pub mod poll;
+pub mod upstream;
+
+pub use client::{Client, RawAnswer, Version};
+pub use dns::Dns;
+pub use gateway::Gateway;
+pub use pki::{Identity, Pki};
+pub use poll::eventually;
+pub use upstream::Upstream;
