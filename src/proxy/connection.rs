@@ -85,6 +85,10 @@ async fn serve_http1(io: ClientIo<TlsStream<TcpStream>>, connection: Arc<ClientC
             Phase::Cut => return,
         }
     };
+    // For HTTP/1.0 a close_notify would make half an answer a whole one (RFC 9112 section 9.8).
+    if connection.activity.was_cut() {
+        return;
+    }
     let io = http.into_parts().io.into_inner();
     let rejection = result.err().and_then(|error| Rejection::of_http1(&error));
     let owes_answer = io.owes_answer();
