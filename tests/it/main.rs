@@ -4,4 +4,9 @@
 
 mod support;
 
+mod forward;
 mod gate;
+mod retry;
+mod streaming;
+mod timeouts;
+mod trailers;

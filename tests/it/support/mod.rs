@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod pki;
 pub mod poll;
 pub mod upstream;
+pub mod wire;
 
 pub use client::{Client, RawAnswer, Version};
 pub use dns::Dns;
