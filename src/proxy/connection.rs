@@ -25,7 +25,7 @@ use super::rejected::Rejection;
 use super::response::ResponseBody;
 use super::settings::Timeouts;
 use super::stream::StreamExecutor;
-use crate::drain::Phase;
+use crate::drain::{DrainWatch, Phase};
 use crate::telemetry::ConnectionLine;
 use crate::tls::{self, HandshakeFailure, Protocol};
 use crate::watchdog::Watchdog;
@@ -35,6 +35,8 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
 /// How long our own half may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(2);
+/// How long a handshake that is under way when a drain closes what is idle may still take.
+const HANDSHAKE_GRACE: Duration = Duration::from_secs(1);
 /// How long a client without a request may take to answer GOAWAY.
 const GO_AWAY: Duration = Duration::from_secs(2);
 /// HTTP/2 windows: h2 counts small frames against the connection's, so it stays at a mebibyte.
@@ -46,7 +48,10 @@ const SEND_BUFFER: usize = 256 * 1024;
 pub async fn serve(proxy: Arc<Proxy>, socket: TcpStream, peer: std::net::SocketAddr) {
     let snapshot = proxy.snapshot();
     let timeouts = snapshot.timeouts;
-    let shaken = tls::accept(&snapshot.profile, socket, timeouts.tls_handshake).await;
+    let shaken = tokio::select! {
+        shaken = tls::accept(&snapshot.profile, socket, timeouts.tls_handshake) => shaken,
+        () = no_time_left(proxy.drain.clone()) => return,
+    };
     let limits = snapshot.limits;
     drop(snapshot);
     match shaken {
@@ -63,6 +68,12 @@ pub async fn serve(proxy: Arc<Proxy>, socket: TcpStream, peer: std::net::SocketA
         }
         Err(failure) => refuse_handshake(&proxy, peer, failure).await,
     }
+}
+
+/// A drain does not wait for those who only connect; one who came at the last moment still gets to say something.
+async fn no_time_left(mut drain: DrainWatch) {
+    drain.reached(Phase::Closing).await;
+    let _ = timeout(HANDSHAKE_GRACE, drain.reached(Phase::Cut)).await;
 }
 
 async fn serve_http1(io: ClientIo<TlsStream<TcpStream>>, connection: Arc<ClientConnection>, limits: super::Limits) {
@@ -144,6 +155,7 @@ async fn serve_http2(
         .serve_connection(TokioIo::new(io), service);
     let mut http = pin!(http);
     let mut drain = connection.proxy.drain.clone();
+    let mut published = connection.proxy.published.subscribe();
     let activity = &connection.activity;
     let mut idle = Watchdog::default();
     let mut leaving_since = None;
@@ -167,6 +179,13 @@ async fn serve_http2(
                 Phase::Closing => {}
                 Phase::Cut => return,
             },
+            Ok(()) = published.changed() => {
+                // An idle connection is told at its next request. Judging takes time, so it is left until then.
+                if activity.in_flight() > 0 && connection.has_lost_trust() {
+                    return;
+                }
+                continue;
+            }
             () = activity.asked_to_go_away() => {}
             () = &mut expired => {
                 if leaving_since.is_some() {
