@@ -150,10 +150,8 @@ async fn an_http_2_client_that_never_opens_its_window_loses_the_stream() {
         let line = gateway.logged("request", |_| true).await;
         assert_eq!((&line["aborted"], &line["reason"]), (&"client".into(), &"send_timeout".into()), "{line}");
         assert!(!end.is_finished(), "the connection goes on");
-        eventually("the upstream's place to be free", async || {
-            (client.get("/y").await.status == 200).then_some(())
-        })
-        .await;
+        eventually("the upstream's place to be free", async || (client.get("/y").await.status == 200).then_some(()))
+            .await;
     }
 }
 

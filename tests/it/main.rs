@@ -4,8 +4,13 @@
 
 mod support;
 
+mod discovery;
+mod drain;
 mod forward;
 mod gate;
+mod health_listener;
+mod limits;
+mod reload;
 mod retry;
 mod streaming;
 mod timeouts;
