@@ -4,6 +4,8 @@
 
 mod support;
 
+mod access_log;
+mod bad_input;
 mod discovery;
 mod drain;
 mod forward;
