@@ -6,12 +6,15 @@ mod support;
 
 mod access_log;
 mod bad_input;
+mod clients;
 mod discovery;
 mod drain;
+mod flask;
 mod forward;
 mod gate;
 mod health_listener;
 mod limits;
+mod process;
 mod reload;
 mod retry;
 mod streaming;
