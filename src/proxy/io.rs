@@ -11,7 +11,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,6 +23,10 @@ use crate::watchdog::Watchdog;
 
 /// A connection that was made just before a drain closes the idle ones still gets to send its first request.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// How long, and how much, is read after our half has ended.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1024 * 1024;
 
 /// The deadlines of a socket.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +53,8 @@ pub(super) struct ClientIo<S> {
     request_line: RequestLine,
     held_back: bool,
     ended_by_peer: bool,
+    /// What has been thrown away since our half ended; `None` before.
+    lingered: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +93,7 @@ impl<S> ClientIo<S> {
             request_line: RequestLine::Before,
             held_back: false,
             ended_by_peer: false,
+            lingered: None,
         }
     }
 
@@ -183,6 +190,25 @@ impl<S> ClientIo<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> ClientIo<S> {
+    /// Reads on after our half has ended. An HTTP/2 client acknowledges what it reads; closing at once would answer
+    /// that with a reset, and a client that meets it while writing gives up what it has not read yet.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut thrown_away = [0; 1024];
+        while !self.ended_by_peer && self.lingered.is_some_and(|read| read < LINGER_BYTES) {
+            let mut buffer = ReadBuf::new(&mut thrown_away);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.lingered = self.lingered.map(|read| read + buffer.filled().len());
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return self.read_watchdog.poll_expired(context).map(Ok),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -212,7 +238,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.is_refusal_of_head(bytes) {
@@ -249,8 +275,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let sent = Pin::new(&mut this.stream).poll_shutdown(context);
-        this.bound_send(context, sent)
+        if this.lingered.is_none() {
+            let sent = Pin::new(&mut this.stream).poll_shutdown(context);
+            ready!(this.bound_send(context, sent))?;
+            this.lingered = Some(0);
+            this.read_watchdog.arm(Instant::now() + LINGER);
+        }
+        // HTTP/1 does this by itself, where there is need.
+        if this.protocol == Protocol::Http2 { this.poll_linger(context) } else { Poll::Ready(Ok(())) }
     }
 }
 
