@@ -20,3 +20,4 @@ mod names;
 mod recovery;
 mod support;
 mod tools;
+mod verify;
