@@ -229,6 +229,20 @@ fn the_folder_is_named_before_or_after_or_by_the_environment() {
 }
 
 #[test]
+fn a_folder_may_have_a_name_that_is_no_text() {
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::ffi::OsStringExt as _;
+    let sandbox = Sandbox::new();
+    let folder = OsString::from_vec(b"c\xff".to_vec());
+    for command in [&["init"][..], &["server"], &["list"], &["show", "server"]] {
+        let mut arguments: Vec<&OsStr> = vec!["--output".as_ref(), "json".as_ref(), "--dir".as_ref(), &folder];
+        arguments.extend(command.iter().map(OsStr::new));
+        let told = sandbox.succeed(arguments).out;
+        assert!(serde_json::from_str::<serde_json::Value>(&told).is_ok(), "{told}");
+    }
+}
+
+#[test]
 fn two_cas_made_without_a_name_have_different_names() {
     let (one, other) = (Sandbox::with_authority(), Sandbox::with_authority());
     assert_ne!(subject(&one.chain("certs/ca.crt")[0]), subject(&other.chain("certs/ca.crt")[0]));
