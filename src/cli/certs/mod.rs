@@ -12,7 +12,7 @@ mod server;
 mod show;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
@@ -143,6 +143,11 @@ fn command_line(store: &Store, rest: &str) -> String {
     } else {
         format!("gateway certs --dir {} {rest}", quoted(&store.root().to_string_lossy()))
     }
+}
+
+/// A path as JSON can hold it; one that is not UTF-8 loses what is not.
+fn json_path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// As a POSIX shell reads it back.
