@@ -1,4 +1,4 @@
-//! Whether clients would accept the server's certificate, asked of the library.
+//! Whether a certificate would be accepted: `verify` for both sides, and the library for the server's.
 
 use std::fs;
 
@@ -100,5 +100,63 @@ fn every_problem_has_a_word_and_a_sentence() {
         assert!(problem.as_str().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
         let sentence = problem.to_string();
         assert!(sentence.ends_with('.') && sentence.starts_with(char::is_uppercase), "{sentence}");
+    }
+}
+
+#[test]
+fn verify_says_ok_or_the_reason_and_what_to_do() {
+    let sandbox = Sandbox::new();
+    sandbox.init_between(-30, 300);
+    sandbox.succeed(["server"]);
+    sandbox.succeed(["client"]);
+    for (name, from, to) in [("old", -20, -10), ("early", 10, 20)] {
+        let mut request = mtls_gateway::pki::ClientRequest::new(name.parse().unwrap());
+        request.validity = between(from, to);
+        sandbox.store().issue_client(&request, Overwrite::Refuse).unwrap();
+    }
+    let other = Sandbox::with_authority();
+    let other_ca = other.path("certs/ca.crt").display().to_string();
+    sandbox.write("copy.der", &sandbox.chain("certs/server.crt")[0]);
+    sandbox.write("garbage.der", [0x30, 0]);
+
+    let cases: [(&[&str], i32, &str); 13] = [
+        (&["client-1"], 0, "OK: certs/clients/client-1.crt (CN=client-1) is good for a client under certs/ca.crt"),
+        (&["certs/clients/client-1.crt"], 0, "OK: "),
+        (&["server"], 0, "OK: certs/server.crt (CN=localhost) is good for a server"),
+        (&["copy.der"], 0, "OK: copy.der (CN=localhost) is good for a server"),
+        (&["server", "--purpose", "client"], 1, "wrong_usage: The certificate is not meant for client authentication."),
+        (&["client-1", "--purpose", "server"], 1, "wrong_usage: The certificate is not meant for a server"),
+        (&["old"], 1, "expired: "),
+        (&["early"], 1, "not_yet_valid: "),
+        (&["client-1", "--ca", &other_ca], 1, "unknown_issuer: "),
+        (&["server", "--ca", &other_ca], 1, "unknown_issuer: No trusted CA is above it"),
+        (&["ca"], 1, "wrong_usage: "),
+        (&["garbage.der"], 1, "malformed: "),
+        (&["garbage.der", "--purpose", "server"], 1, "malformed: "),
+    ];
+    for (arguments, code, expected) in cases {
+        let ran = sandbox.refuse(code, [&["verify"], arguments].concat());
+        assert!(ran.out.starts_with(expected), "{arguments:?}: {ran:?}");
+    }
+    let told = sandbox.refuse(1, ["verify", "old", "--output", "json"]).out;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((told["ok"].as_bool(), told["reason"].as_str()), (Some(false), Some("expired")));
+}
+
+#[test]
+fn verify_needs_a_certificate_and_a_ca() {
+    let sandbox = Sandbox::with_authority();
+    sandbox.succeed(["client"]);
+    sandbox.write("garbage", "nothing of the kind");
+    let cases: [(&[&str], i32, &str); 5] = [
+        (&["nowhere"], 2, "nowhere"),
+        (&["garbage"], 1, "garbage holds no certificate"),
+        (&["certs/ca.key"], 1, "certs/ca.key holds no certificate"),
+        (&["client-1", "--ca", "garbage"], 2, "garbage"),
+        (&["client-1", "--ca", "nowhere"], 2, "cannot read nowhere"),
+    ];
+    for (arguments, code, expected) in cases {
+        let ran = sandbox.refuse(code, [&["verify"], arguments].concat());
+        assert!(ran.error().contains(expected), "{arguments:?}: {ran:?}");
     }
 }

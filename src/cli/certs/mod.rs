@@ -10,6 +10,7 @@ mod list;
 mod report;
 mod server;
 mod show;
+mod verify;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,8 @@ enum Command {
     List,
     /// Describe certificates, revocation lists and keys in a file
     Show(show::Arguments),
+    /// Say whether the gateway would accept a client's certificate, or clients the server's
+    Verify(verify::Arguments),
 }
 
 /// For people or for programs.
@@ -129,6 +132,7 @@ pub(super) fn run(arguments: Arguments) -> Exit {
         Command::Client(arguments) => client::run(&store, arguments, format),
         Command::List => list::run(&store, format),
         Command::Show(arguments) => show::run(&store, &arguments, format),
+        Command::Verify(arguments) => verify::run(&store, arguments, format),
     };
     outcome.unwrap_or_else(|failure| {
         output::error(failure.message);
