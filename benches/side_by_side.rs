@@ -4,7 +4,12 @@
 //! `cargo bench --bench side_by_side`; needs Debian's `nginx-light` and `taskset`. Prints microseconds of CPU per
 //! request and the ratio. Wall time says nothing on a shared machine, so none is printed.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool: what goes wrong is said by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a measuring tool: what goes wrong is said by a panic"
+)]
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};

@@ -2,6 +2,13 @@
 //!
 //! One test binary, one module for each behaviour. Every test has its own gateway on a free port.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by failing"
+)]
+
 mod support;
 
 mod gate;
