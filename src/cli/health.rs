@@ -79,6 +79,10 @@ impl Health {
             };
             return Ok((own_url(&config), ServerTrust::Loopback));
         };
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            output::error(format_args!("{url} is no URL: it begins with neither http:// nor https://"));
+            return Err(Exit::Usage);
+        }
         let trust = match &self.ca {
             Some(file) => ServerTrust::Authorities(PemSource::File(file.clone())),
             None if is_loopback(url) || url.starts_with("http://") => ServerTrust::Loopback,

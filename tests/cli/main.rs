@@ -54,7 +54,7 @@ fn a_health_check_of_nobody_fails_and_says_so() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("cannot connect"), "{}", stderr(&output));
     for (arguments, code) in [
-        (&["health", "--url", "nonsense"][..], 1),
+        (&["health", "--url", "nonsense"][..], 2),
         (&["health", "--url", "https://203.0.113.1/health"], 2),
         (&["health", "--ca", "ca.crt"], 2),
         (&["health", "--url", "https://localhost/health", "--ca", "missing.crt"], 2),
