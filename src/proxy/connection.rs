@@ -86,8 +86,10 @@ async fn serve_http1(io: ClientIo<TlsStream<TcpStream>>, connection: Arc<ClientC
         }
     };
     let io = http.into_parts().io.into_inner();
-    let rejection = result.err().and_then(|error| Rejection::of_http1(&error));
-    let owes_answer = io.owes_answer();
+    let error = result.err();
+    // hyper says nothing to an HTTP/2 client that forgot its ALPN.
+    let owes_answer = io.owes_answer() || error.as_ref().is_some_and(hyper::Error::is_parse_version_h2);
+    let rejection = error.and_then(|error| Rejection::of_http1(&error));
     let linger = connection.activity.is_to_linger() || owes_answer;
     let ended_by_peer = io.ended_by_peer();
     let mut stream = io.into_inner();

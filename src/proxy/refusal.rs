@@ -131,11 +131,15 @@ impl Refusal {
         }
     }
 
-    /// Whether the connection cannot be used after the answer: what follows on it may not be a request.
+    /// Whether the connection ends with the answer: who sends what cannot be read once may go on doing so, and what
+    /// follows on the connection may not be a request.
     pub(super) fn ends_connection(&self) -> bool {
         matches!(
-            self,
-            Self::TransferCoding | Self::BodyTooSlow | Self::BodyMalformed | Self::Upstream(FailureKind::RequestBody)
+            self.status(),
+            StatusCode::BAD_REQUEST
+                | StatusCode::NOT_IMPLEMENTED
+                | StatusCode::URI_TOO_LONG
+                | StatusCode::REQUEST_TIMEOUT
         )
     }
 

@@ -22,7 +22,7 @@ impl Rejection {
             return None;
         } else if detail.contains("URI too long") {
             (StatusCode::URI_TOO_LONG, "uri_too_long")
-        } else if detail.contains("transfer-encoding") {
+        } else if detail.contains("invalid transfer-encoding") {
             (StatusCode::NOT_IMPLEMENTED, "transfer_coding")
         } else {
             (StatusCode::BAD_REQUEST, "bad_request")
