@@ -5,6 +5,7 @@ pub mod dns;
 pub mod gateway;
 pub mod pki;
 pub mod poll;
+pub mod site;
 pub mod upstream;
 
 pub use client::{Client, RawAnswer, Version};
@@ -12,4 +13,5 @@ pub use dns::Dns;
 pub use gateway::Gateway;
 pub use pki::{Identity, Pki};
 pub use poll::eventually;
-pub use upstream::Upstream;
+pub use site::Site;
+pub use upstream::{Seen, Upstream};
