@@ -57,7 +57,7 @@ impl Connection {
         let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         let answered = Arc::new(AtomicBool::new(false));
-        let io = TokioIo::new(Observed { stream, answered: Arc::clone(&answered) });
+        let io = TokioIo::new(Observed { stream, answered: Arc::clone(&answered), closed_to_us: false });
         let (sender, driver) = http1::Builder::new()
             .max_headers(MOST_FIELDS)
             .max_header_size(LONGEST_HEAD)
@@ -170,9 +170,28 @@ impl fmt::Debug for Connection {
 }
 
 /// The socket, noting whether anything was received.
+///
+/// An upstream may answer before it has read the request's body, and close: writing then fails while the answer lies
+/// ready to be read, and hyper would give up on both. So what can no longer be written is thrown away, and only
+/// reading tells how the exchange ended.
 struct Observed {
     stream: TcpStream,
     answered: Arc<AtomicBool>,
+    closed_to_us: bool,
+}
+
+impl Observed {
+    fn forgive(&mut self, written: Poll<io::Result<usize>>, length: usize) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Err(error))
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                self.closed_to_us = true;
+                Poll::Ready(Ok(length))
+            }
+            written => written,
+        }
+    }
 }
 
 impl AsyncRead for Observed {
@@ -192,7 +211,11 @@ impl AsyncRead for Observed {
 
 impl AsyncWrite for Observed {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        if self.closed_to_us {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.forgive(written, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -200,7 +223,12 @@ impl AsyncWrite for Observed {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        if self.closed_to_us {
+            return Poll::Ready(Ok(length));
+        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.forgive(written, length)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -11,5 +11,6 @@
 
 mod support;
 
+mod early_upstream;
 mod gate;
 mod reasons;
