@@ -11,5 +11,7 @@
 
 mod support;
 
+mod admission;
+mod framing;
 mod gate;
 mod reasons;
