@@ -11,6 +11,8 @@
 
 mod support;
 
+mod admission;
 mod early_upstream;
+mod framing;
 mod gate;
 mod reasons;
