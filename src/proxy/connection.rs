@@ -119,6 +119,10 @@ async fn serve_http1(mut http: Box<Http1>, connection: Arc<ClientConnection>) {
             Phase::Cut => return,
         }
     };
+    // For HTTP/1.0 a close_notify would make half an answer a whole one (RFC 9112 section 9.8).
+    if connection.activity.was_cut() {
+        return;
+    }
     let io = http.into_parts().io.into_inner();
     Box::pin(end_http1(io, connection, result.err())).await;
 }

@@ -44,6 +44,18 @@ pub(super) enum BodyFault {
     Gone = 4,
 }
 
+impl BodyFault {
+    /// The stable word.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::TooLarge => "body_too_large",
+            Self::TooSlow => "body_too_slow",
+            Self::Malformed => "body_malformed",
+            Self::Gone => "client_gone",
+        }
+    }
+}
+
 impl BodyState {
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)

@@ -13,6 +13,11 @@ mod support;
 
 mod admission;
 mod early_upstream;
+mod forward;
 mod framing;
 mod gate;
 mod reasons;
+mod retry;
+mod streaming;
+mod timeouts;
+mod trailers;
