@@ -293,7 +293,7 @@ mod tests {
     /// What every idle connection holds besides hyper's part and its buffers.
     #[test]
     fn the_futures_of_an_idle_connection_stay_small() {
-        let http1 = size(|http, connection| serve_http1(http, connection));
+        let http1 = size(serve_http1);
         assert!(http1 <= 512, "HTTP/1: {http1} bytes");
         let http2 = size(|http, connection| serve_http2(http, connection, Timeouts::clone(&TIMEOUTS)));
         assert!(http2 <= 1024, "HTTP/2: {http2} bytes");
