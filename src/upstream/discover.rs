@@ -36,7 +36,11 @@ pub(super) async fn run(cluster: Weak<Cluster>, resolver: Resolver, name: HostNa
             Publish::Set(addresses) => {
                 let addresses: Vec<_> = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
                 let text: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-                tracing::info!(upstream = cluster.name(), endpoints = text.join(", "), "the upstream's endpoints are new");
+                tracing::info!(
+                    upstream = cluster.name(),
+                    endpoints = text.join(", "),
+                    "the upstream's endpoints are new"
+                );
                 cluster.publish(&addresses);
             }
         }

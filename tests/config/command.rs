@@ -2,6 +2,9 @@
 
 use std::process::{Command, Output};
 
+use mtls_gateway::clock::Clock;
+use mtls_gateway::pki::{AuthorityRequest, Overwrite, ServerRequest, Store};
+
 fn gateway(folder: &tempfile::TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
     command.env_clear().current_dir(folder.path()).args(arguments).envs(variables.iter().copied());
@@ -12,8 +15,17 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-fn folder(configuration: &str) -> tempfile::TempDir {
+/// A folder with the certificates that a configuration names by default.
+fn empty_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path().join("certs"), Clock::system());
+    store.init(&AuthorityRequest::new(None), Overwrite::Refuse).unwrap();
+    store.issue_server(&ServerRequest::new(Vec::new()), Overwrite::Refuse).unwrap();
+    folder
+}
+
+fn folder(configuration: &str) -> tempfile::TempDir {
+    let folder = empty_folder();
     std::fs::write(folder.path().join("x.toml"), configuration).unwrap();
     folder
 }
@@ -83,17 +95,45 @@ fn flags_stand_over_variables_and_variables_over_the_file() {
 
 #[test]
 fn everything_works_from_variables_alone() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = empty_folder();
+    let certificate = std::fs::read_to_string(folder.path().join("certs/server.crt")).unwrap().replace('\n', "\\n");
     let variables = [
         ("GATEWAY_UPSTREAM", "http://api.teste-api.local:5000"),
         ("GATEWAY_CONFIG", ""),
         ("GATEWAY_TLS_CERTIFICATE", "env:SERVER_CERT"),
-        ("SERVER_CERT", "pem-of-the-server"),
+        ("SERVER_CERT", certificate.as_str()),
     ];
     let output = gateway(&folder, &["check", "--print"], &variables);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("certificate = { env = \"SERVER_CERT\" }  # from GATEWAY_TLS_CERTIFICATE\n"));
-    assert!(!text(&output.stdout).contains("pem-of-the-server"));
+    assert!(!text(&output.stdout).contains("BEGIN CERTIFICATE"));
+}
+
+#[test]
+fn the_certificates_are_opened_too() {
+    let folder = folder(VALID);
+    let certs = folder.path().join("certs");
+    for (spoil, said) in [
+        (
+            "server.key",
+            "certs/server.key holds no private key: it holds a certificate; are certificate and key swapped?",
+        ),
+        ("ca.crt", "holds no certificate: it is empty"),
+        ("server.crt", "cannot read certs/server.crt: No such file"),
+    ] {
+        match spoil {
+            "server.key" => std::fs::copy(certs.join("server.crt"), certs.join(spoil)).map(|_| ()).unwrap(),
+            "ca.crt" => {
+                std::fs::copy(certs.join("ca.key"), certs.join("server.key")).unwrap();
+                std::fs::copy(certs.join("ca.crt"), certs.join("server.crt")).unwrap();
+                std::fs::write(certs.join(spoil), "").unwrap();
+            }
+            _ => std::fs::remove_file(certs.join(spoil)).unwrap(),
+        }
+        let output = gateway(&folder, &["check", "-c", "x.toml"], &[]);
+        assert_eq!(output.status.code(), Some(2), "{spoil}");
+        assert!(text(&output.stderr).contains(said), "{spoil}: {}", text(&output.stderr));
+    }
 }
 
 #[test]

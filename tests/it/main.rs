@@ -12,13 +12,19 @@
 mod support;
 
 mod admission;
+mod early_answers;
+mod early_upstream;
+mod forward;
 mod framing;
 mod gate;
-mod reasons;
-mod early_answers;
+mod handshake;
 mod headers;
 mod http2;
-mod problem;
-mod slow;
-mod handshake;
 mod openssl;
+mod problem;
+mod reasons;
+mod retry;
+mod slow;
+mod streaming;
+mod timeouts;
+mod trailers;

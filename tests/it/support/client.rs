@@ -90,6 +90,11 @@ impl Client {
         self
     }
 
+    pub fn without_certificate(mut self) -> Self {
+        self.identity = None;
+        self
+    }
+
     pub fn only(mut self, version: Version) -> Self {
         self.versions = match version {
             Version::Tls12 => &ONLY_12,
@@ -236,6 +241,18 @@ impl Raw {
         let mut rest = std::mem::take(&mut self.buffer);
         let _ = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("an end in time");
         rest
+    }
+
+    /// Everything up to and with `mark`.
+    pub async fn until(&mut self, mark: &str) -> String {
+        let length = loop {
+            if let Some(at) = find(&self.buffer, mark.as_bytes()) {
+                break at + mark.len();
+            }
+            let more = timeout(PATIENCE, self.fill()).await.expect("more in time");
+            assert!(more, "ended before {mark:?}: {:?}", String::from_utf8_lossy(&self.buffer));
+        };
+        String::from_utf8_lossy(&self.buffer.drain(..length).collect::<Vec<_>>()).into_owned()
     }
 
     /// Whether the other side ends the connection, without a byte before.
