@@ -261,7 +261,7 @@ impl Raw {
     }
 
     async fn fill(&mut self) -> bool {
-        let mut bytes = [0; 16 * 1024];
+        let mut bytes = vec![0; 16 * 1024];
         match self.stream.read(&mut bytes).await {
             Ok(0) | Err(_) => false,
             Ok(length) => {
