@@ -25,6 +25,7 @@ pub(super) struct Activity {
     close_when_idle: AtomicBool,
     linger: AtomicBool,
     had_fragment: AtomicBool,
+    cut: AtomicBool,
     go_away: Notify,
 }
 
@@ -39,6 +40,7 @@ impl Activity {
             close_when_idle: AtomicBool::new(false),
             linger: AtomicBool::new(false),
             had_fragment: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
             go_away: Notify::new(),
         }
     }
@@ -105,6 +107,15 @@ impl Activity {
 
     pub(super) fn is_to_linger(&self) -> bool {
         self.linger.load(Ordering::Acquire)
+    }
+
+    /// An answer was cut short: the connection must not end as if all had been said.
+    pub(super) fn note_cut(&self) {
+        self.cut.store(true, Ordering::Release);
+    }
+
+    pub(super) fn was_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
     }
 
     /// The request line that is coming in holds a fragment, which hyper cuts off without a word.

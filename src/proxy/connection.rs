@@ -39,6 +39,9 @@ const LINGER_BYTES: usize = 1024 * 1024;
 const SHUTDOWN: Duration = Duration::from_secs(2);
 /// How long a client without a request may take to answer GOAWAY.
 const GO_AWAY: Duration = Duration::from_secs(2);
+/// HTTP/1 buffers: what may be read beyond the longest head, and what bodies need to flow.
+const READ_AHEAD: usize = 8 * 1024;
+const SMALLEST_BUFFER: usize = 64 * 1024;
 /// HTTP/2 windows: h2 counts small frames against the connection's, so it stays at a mebibyte.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -88,7 +91,13 @@ fn http1_connection(
     limits: Limits,
 ) -> Box<Http1> {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(None).max_header_size(limits.request_headers as usize);
+    let longest_head = limits.request_headers as usize;
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_header_size(longest_head)
+        // hyper asks for the limit above once a head is complete; this one bounds a head that never is.
+        .max_buf_size((longest_head + READ_AHEAD).max(SMALLEST_BUFFER));
     // Setting hyper's own default would cost an allocation a request.
     if limits.header_count != 100 {
         builder.max_headers(limits.header_count as usize);
@@ -110,6 +119,10 @@ async fn serve_http1(mut http: Box<Http1>, connection: Arc<ClientConnection>) {
             Phase::Cut => return,
         }
     };
+    // For HTTP/1.0 a close_notify would make half an answer a whole one (RFC 9112 section 9.8).
+    if connection.activity.was_cut() {
+        return;
+    }
     let io = http.into_parts().io.into_inner();
     Box::pin(end_http1(io, connection, result.err())).await;
 }
@@ -118,7 +131,7 @@ async fn serve_http1(mut http: Box<Http1>, connection: Arc<ClientConnection>) {
 async fn end_http1(io: ClientIo<TlsStream<TcpStream>>, connection: Arc<ClientConnection>, error: Option<hyper::Error>) {
     // hyper says nothing to an HTTP/2 client that forgot its ALPN.
     let owes_answer = io.owes_answer() || error.as_ref().is_some_and(hyper::Error::is_parse_version_h2);
-    let rejection = error.and_then(|error| Rejection::of_http1(&error));
+    let rejection = error.and_then(|error| Rejection::of_http1(&error, io.names_absurd_length()));
     let linger = connection.activity.is_to_linger() || owes_answer;
     let ended_by_peer = io.ended_by_peer();
     let mut stream = io.into_inner();
@@ -280,7 +293,7 @@ mod tests {
     /// What every idle connection holds besides hyper's part and its buffers.
     #[test]
     fn the_futures_of_an_idle_connection_stay_small() {
-        let http1 = size(|http, connection| serve_http1(http, connection));
+        let http1 = size(serve_http1);
         assert!(http1 <= 512, "HTTP/1: {http1} bytes");
         let http2 = size(|http, connection| serve_http2(http, connection, Timeouts::clone(&TIMEOUTS)));
         assert!(http2 <= 1024, "HTTP/2: {http2} bytes");

@@ -89,7 +89,12 @@ impl Forward<'_> {
                     repeated = true;
                     last = Some(FailureKind::Reset);
                 }
-                Again::No(kind) => return Err(refusal(kind, self.route, state.as_deref())),
+                Again::No(kind) => {
+                    if state.as_ref().and_then(|state| state.fault()) == Some(BodyFault::Gone) {
+                        record.client_is_gone();
+                    }
+                    return Err(refusal(kind, self.route, state.as_deref()));
+                }
             }
         }
         Err(Refusal::Upstream(last.unwrap_or(FailureKind::Reset)))
@@ -163,7 +168,7 @@ fn strip<'a>(path: &'a str, prefix: &str) -> &'a str {
 
 /// What may be done after a failed attempt.
 enum Again {
-    /// Send it to another endpoint: this one could not be connected to.
+    /// Send it to another endpoint: this one has not taken a byte.
     Elsewhere(RequestBody, FailureKind),
     /// Send it again: nothing of it was written.
     Unsent(RequestBody),
@@ -176,9 +181,7 @@ enum Again {
 /// The one decision about sending a request again (RFC 9110 section 9.2.2).
 fn again(failure: Failure, method: &Method, has_no_body: bool, repeated: bool) -> Again {
     match (failure.replay, failure.kind) {
-        (Replay::Unsent(request), kind @ (FailureKind::Refused(_) | FailureKind::ConnectTimedOut)) => {
-            Again::Elsewhere(request.into_body(), kind)
-        }
+        (Replay::Elsewhere(request), kind) => Again::Elsewhere(request.into_body(), kind),
         (Replay::Unsent(request), _) => Again::Unsent(request.into_body()),
         (Replay::Idempotent, kind) => {
             let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -235,10 +238,10 @@ mod tests {
         }
         let never = Failure { kind: FailureKind::Reset, replay: Replay::Never };
         assert!(matches!(again(never, &Method::GET, true, false), Again::No(FailureKind::Reset)));
-        let unsent = Failure {
-            kind: FailureKind::ConnectTimedOut,
-            replay: Replay::Unsent(Box::new(Request::new(RequestBody::Empty))),
-        };
-        assert!(matches!(again(unsent, &Method::POST, false, true), Again::Elsewhere(..)));
+        let request = || Box::new(Request::new(RequestBody::Empty));
+        let elsewhere = Failure { kind: FailureKind::ConnectTimedOut, replay: Replay::Elsewhere(request()) };
+        assert!(matches!(again(elsewhere, &Method::POST, false, true), Again::Elsewhere(..)));
+        let unsent = Failure { kind: FailureKind::Reset, replay: Replay::Unsent(request()) };
+        assert!(matches!(again(unsent, &Method::POST, false, true), Again::Unsent(..)));
     }
 }

@@ -10,7 +10,7 @@ use http::{Method, StatusCode, Uri, Version, request};
 use tokio::time::Instant;
 
 use super::client::{Client, ClientConnection};
-use super::request_body::BodyState;
+use super::request_body::{BodyFault, BodyState};
 use super::snapshot::Snapshot;
 use crate::drain::Phase;
 use crate::identity::CertificateFacts;
@@ -123,16 +123,32 @@ impl Record {
         self.upstream_time = Some(millis(began));
     }
 
-    /// The answer has a status.
+    /// The answer has a status, and somebody to go to.
     pub(super) fn answered(&mut self, status: StatusCode, reason: Option<&'static str>) {
-        self.status = Some(status);
-        self.reason = reason;
+        if self.aborted.is_none() {
+            self.status = Some(status);
+            self.reason = reason;
+        }
     }
 
-    /// The answer was cut short.
-    pub(super) fn cut(&mut self, by: Aborted, reason: &'static str) {
-        self.aborted = Some(by);
-        self.reason = Some(reason);
+    /// The client left before there was an answer.
+    pub(super) fn client_is_gone(&mut self) {
+        self.aborted = Some(Aborted::Client);
+        self.reason = Some(BodyFault::Gone.word());
+    }
+
+    /// The client left a piece of the answer waiting for too long.
+    pub(super) fn client_does_not_read(&mut self) {
+        self.aborted = Some(Aborted::Client);
+        self.reason = Some("send_timeout");
+    }
+
+    /// The upstream's answer broke off; where the client's body did so first, that is why.
+    pub(super) fn cut_by_upstream(&mut self, reason: &'static str) {
+        let fault = self.body.as_ref().and_then(|body| body.fault());
+        self.aborted = Some(if fault.is_some() { Aborted::Client } else { Aborted::Upstream });
+        self.reason = Some(fault.map_or(reason, BodyFault::word));
+        self.connection.activity.note_cut();
     }
 
     /// The client was given all of the answer.
@@ -146,13 +162,11 @@ impl Record {
     }
 
     fn who_aborted(&self) -> Option<Aborted> {
-        if self.complete {
-            return None;
+        if self.aborted.is_some() || self.complete {
+            return self.aborted;
         }
-        self.aborted.or_else(|| {
-            let cut = self.connection.proxy.drain.phase() == Phase::Cut;
-            Some(if cut { Aborted::Drain } else { Aborted::Client })
-        })
+        let cut = self.connection.proxy.drain.phase() == Phase::Cut;
+        Some(if cut { Aborted::Drain } else { Aborted::Client })
     }
 
     fn log(&self, aborted: Option<Aborted>) {

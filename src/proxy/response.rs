@@ -1,9 +1,11 @@
 //! The answers that clients get: the upstream's, passed on, and the gateway's own.
 
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -13,9 +15,10 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
+use tokio::time::{Sleep, sleep};
 
 use super::headers::clean_trailers;
-use super::record::{Aborted, Record};
+use super::record::Record;
 use super::refusal::Refusal;
 use crate::upstream::{AnswerBody, AnswerCut};
 
@@ -27,7 +30,11 @@ pub(super) struct ResponseBody {
     content: Content,
     record: Box<Record>,
     stall: Option<Arc<Stall>>,
+    cut: Option<(AnswerCut, Pin<Box<Sleep>>)>,
 }
+
+/// An answer is cut this much after its last piece: hyper and h2 throw away what they have not sent yet.
+const LAST_PIECE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 enum Content {
@@ -43,20 +50,26 @@ enum Content {
 pub(super) struct Stall {
     start: tokio::time::Instant,
     since: AtomicU64,
+    given_up: AtomicBool,
 }
 
 impl Stall {
     const NONE: u64 = u64::MAX;
 
     pub(super) fn new() -> Self {
-        Self { start: tokio::time::Instant::now(), since: AtomicU64::new(Self::NONE) }
+        Self { start: tokio::time::Instant::now(), since: AtomicU64::new(Self::NONE), given_up: AtomicBool::new(false) }
     }
 
     pub(super) fn since(&self) -> Option<tokio::time::Instant> {
         match self.since.load(Ordering::Relaxed) {
             Self::NONE => None,
-            millis => self.start.checked_add(std::time::Duration::from_millis(millis)),
+            millis => self.start.checked_add(Duration::from_millis(millis)),
         }
+    }
+
+    /// The client has left a piece waiting for too long.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     fn begin(&self) {
@@ -74,7 +87,7 @@ impl ResponseBody {
         if matches!(content, Content::Empty) {
             record.complete();
         }
-        Self { content, record, stall }
+        Self { content, record, stall, cut: None }
     }
 }
 
@@ -87,6 +100,10 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerCut>>> {
         let this = &mut *self;
+        if let Some((cut, wait)) = &mut this.cut {
+            ready!(wait.as_mut().poll(context));
+            return Poll::Ready(Some(Err(*cut)));
+        }
         if let Some(stall) = &this.stall {
             stall.end();
         }
@@ -97,37 +114,46 @@ impl Body for ResponseBody {
                 this.content = Content::Empty;
                 Some(Ok(Frame::data(bytes)))
             }
-            Content::Answer(answer, declared) => match Pin::new(&mut **answer).poll_frame(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(frame) => frame.map(|frame| frame.map(|frame| pass(frame, declared))),
-            },
+            Content::Answer(answer, declared) => {
+                let frame = ready!(Pin::new(&mut **answer).poll_frame(context));
+                frame.map(|frame| frame.map(|frame| pass(frame, declared)))
+            }
         };
-        match &frame {
-            None => this.record.complete(),
-            Some(Err(cut)) => this.record.cut(
-                Aborted::Upstream,
-                match cut {
+        match frame {
+            None => {
+                this.record.complete();
+                Poll::Ready(None)
+            }
+            Some(Err(cut)) => {
+                this.record.cut_by_upstream(match cut {
                     AnswerCut::Truncated => "upstream_truncated",
                     AnswerCut::TimedOut => "upstream_timeout",
-                },
-            ),
+                });
+                let mut wait = Box::pin(sleep(LAST_PIECE));
+                // Too short to be over.
+                let _ = wait.as_mut().poll(context);
+                this.cut = Some((cut, wait));
+                Poll::Pending
+            }
             Some(Ok(frame)) => {
                 this.record.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64;
                 if this.is_end_stream() {
                     this.record.complete();
-                } else if let Some(stall) = &this.stall {
+                }
+                // The last piece waits for the client's window like any other.
+                if let Some(stall) = &this.stall {
                     stall.begin();
                 }
+                Poll::Ready(Some(Ok(frame)))
             }
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Empty => true,
             Content::Whole(_) => false,
-            Content::Answer(answer, _) => answer.is_end_stream(),
+            Content::Answer(answer, _) => answer.is_end_stream() && self.cut.is_none(),
         }
     }
 
@@ -136,6 +162,14 @@ impl Body for ResponseBody {
             Content::Empty => SizeHint::with_exact(0),
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Answer(answer, _) => answer.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if self.stall.as_ref().is_some_and(|stall| stall.given_up.load(Ordering::Relaxed)) {
+            self.record.client_does_not_read();
         }
     }
 }

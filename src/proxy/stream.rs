@@ -68,7 +68,7 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
             Some(since) => {
                 let deadline = since + self.send;
                 self.watchdog.arm(deadline);
-                self.watchdog.poll_expired(context)
+                self.watchdog.poll_expired(context).map(|()| self.stall.give_up())
             }
         }
     }

@@ -4,8 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,9 +68,9 @@ impl Body for RequestBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Streaming(Streaming { body, progress }) => {
-                let frame = ready!(body.as_mut().poll_frame(context));
-                progress.note();
-                Poll::Ready(frame)
+                let frame = body.as_mut().poll_frame(context);
+                progress.note(frame.is_pending());
+                frame
             }
         }
     }
@@ -90,25 +90,39 @@ impl Body for RequestBody {
     }
 }
 
-/// When a body last got on.
+/// When a body last got on, and what it waits for.
 #[derive(Debug, Clone)]
-pub(super) struct Progress {
+pub(super) struct Progress(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     start: Instant,
-    last: Arc<AtomicU64>,
+    /// Milliseconds after `start`.
+    last: AtomicU64,
+    /// The upstream would take more, and there is none.
+    waits_for_client: AtomicBool,
 }
 
 impl Progress {
     fn start() -> Self {
-        Self { start: Instant::now(), last: Arc::new(AtomicU64::new(0)) }
+        let (last, waits_for_client) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self(Arc::new(Shared { start: Instant::now(), last, waits_for_client }))
     }
 
-    fn note(&self) {
-        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(millis, Ordering::Relaxed);
+    fn note(&self, waits_for_client: bool) {
+        self.0.waits_for_client.store(waits_for_client, Ordering::Relaxed);
+        if !waits_for_client {
+            let millis = u64::try_from(self.0.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.0.last.store(millis, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn waits_for_client(&self) -> bool {
+        self.0.waits_for_client.load(Ordering::Relaxed)
     }
 
     pub(super) fn last(&self) -> Option<Instant> {
-        self.start.checked_add(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+        self.0.start.checked_add(Duration::from_millis(self.0.last.load(Ordering::Relaxed)))
     }
 }
 

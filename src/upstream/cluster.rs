@@ -157,7 +157,7 @@ impl Cluster {
             Some(connection) => connection,
             None => match Connection::open(lease.endpoint().address(), timeouts.connect).await {
                 Ok(connection) => connection,
-                Err(kind) => return Err(Failure::new(kind, Replay::Unsent(Box::new(request)))),
+                Err(kind) => return Err(Failure::new(kind, Replay::Elsewhere(Box::new(request)))),
             },
         };
         let answer = connection.exchange(request, timeouts.first_byte).await?;

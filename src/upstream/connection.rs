@@ -7,6 +7,8 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +27,6 @@ use tokio::time::{Instant, timeout};
 use super::body::RequestBody;
 use super::error::{Failure, FailureKind, Replay};
 use crate::watchdog::Watchdog;
-use std::net::SocketAddr;
 
 /// The head of an answer may be this long; nginx's default, with room.
 const LONGEST_HEAD: usize = 64 * 1024;
@@ -36,8 +37,7 @@ const MOST_FIELDS: usize = 200;
 pub(super) struct Connection {
     sender: http1::SendRequest<RequestBody>,
     driver: http1::Connection<TokioIo<Observed>, RequestBody>,
-    /// Whether the upstream has sent a byte since the request was sent.
-    answered: Arc<AtomicBool>,
+    signals: Arc<Signals>,
     watchdog: Watchdog,
     idle_since: Instant,
     used: bool,
@@ -56,8 +56,8 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
-        let answered = Arc::new(AtomicBool::new(false));
-        let io = TokioIo::new(Observed { stream, answered: Arc::clone(&answered) });
+        let signals = Arc::<Signals>::default();
+        let io = TokioIo::new(Observed { stream, signals: Arc::clone(&signals), is_deaf: false });
         let (sender, driver) = http1::Builder::new()
             .max_headers(MOST_FIELDS)
             .max_header_size(LONGEST_HEAD)
@@ -67,7 +67,7 @@ impl Connection {
         Ok(Box::new(Self {
             sender,
             driver,
-            answered,
+            signals,
             watchdog: Watchdog::default(),
             idle_since: Instant::now(),
             used: false,
@@ -80,10 +80,13 @@ impl Connection {
         self.idle_since.elapsed()
     }
 
-    /// Whether it can take a request, as far as is known: looks at the socket without waiting.
+    /// Whether it can take a request: asks the socket without waiting.
     pub(super) fn is_open(&mut self) -> bool {
+        self.signals.ask_kernel.store(true, Ordering::Relaxed);
         self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.ended && self.sender.is_ready()
+        // hyper has read, and so asked, unless it knew better.
+        let asked = !self.signals.ask_kernel.swap(false, Ordering::Relaxed);
+        asked && !self.ended && self.sender.is_ready()
     }
 
     /// Notes that it is idle from now on. Tells whether it can be used again.
@@ -109,13 +112,14 @@ impl Connection {
     }
 
     /// Sends a request and waits for the head of its answer. `first_byte` is the time that may pass between the last
-    /// sign of progress of the request's body, or its start, and that head.
+    /// sign of progress of the request's body, or its start, and that head. While the client is waited for, it stands
+    /// still: the body has a deadline of its own, and the client is to blame.
     pub(super) async fn exchange(
         &mut self,
         request: Request<RequestBody>,
         first_byte: Duration,
     ) -> Result<Response<Incoming>, Failure> {
-        self.answered.store(false, Ordering::Relaxed);
+        self.signals.answered.store(false, Ordering::Relaxed);
         let progress = request.body().progress();
         let mut answer = pin!(self.sender.try_send_request(request));
         let mut last_progress = Instant::now();
@@ -127,10 +131,14 @@ impl Connection {
             if let Poll::Ready(answer) = answer.as_mut().poll(context) {
                 return Poll::Ready(Some(answer));
             }
-            if let Some(progress) = &progress
-                && let Some(at) = progress.last()
-            {
-                last_progress = last_progress.max(at);
+            if let Some(progress) = &progress {
+                if progress.waits_for_client() {
+                    last_progress = Instant::now();
+                    return Poll::Pending;
+                }
+                if let Some(at) = progress.last() {
+                    last_progress = last_progress.max(at);
+                }
             }
             self.watchdog.arm(last_progress + first_byte);
             self.watchdog.poll_expired(context).map(|()| None)
@@ -146,9 +154,11 @@ impl Connection {
 
     fn failure(&self, mut error: TrySendError<Request<RequestBody>>) -> Failure {
         if let Some(request) = error.take_message() {
-            return Failure::unsent(request);
+            let request = Box::new(request);
+            let replay = if self.used { Replay::Unsent(request) } else { Replay::Elsewhere(request) };
+            return Failure::new(FailureKind::Reset, replay);
         }
-        let answered = self.answered.load(Ordering::Relaxed);
+        let answered = self.signals.answered.load(Ordering::Relaxed);
         let error = error.into_error();
         if error.is_user() {
             return Failure::new(FailureKind::RequestBody, Replay::Never);
@@ -169,10 +179,41 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// The socket, noting whether anything was received.
+/// What a connection and its socket, which hyper owns, tell each other.
+#[derive(Debug, Default)]
+struct Signals {
+    /// Whether the upstream has sent a byte since the last request.
+    answered: AtomicBool,
+    /// Whether the next read is to ask the kernel, and not the runtime, if there is anything to read. The runtime
+    /// hears of an end only when it next looks around, and a request that is sent before then is lost.
+    ask_kernel: AtomicBool,
+}
+
+/// The socket as hyper reads and writes it.
 struct Observed {
     stream: TcpStream,
-    answered: Arc<AtomicBool>,
+    signals: Arc<Signals>,
+    /// The upstream takes no more. It may have answered before it hung up, and hyper, told of a failed write, would
+    /// not look for that answer: so a write that failed is one that does not get on, and reading decides.
+    is_deaf: bool,
+}
+
+impl Observed {
+    fn written(&mut self, context: &Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Err(_)) = outcome {
+            self.is_deaf = true;
+            // There is an answer or an end to read by now.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        outcome
+    }
+
+    /// Whether there is nothing to read and no end.
+    fn is_quiet(&self) -> bool {
+        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 impl AsyncRead for Observed {
@@ -181,18 +222,26 @@ impl AsyncRead for Observed {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.answered.store(true, Ordering::Relaxed);
+        if self.signals.ask_kernel.swap(false, Ordering::Relaxed) && !self.is_quiet() {
+            // An end, or bytes that nobody asked for: either way this connection is not to be used again.
+            return Poll::Ready(Ok(()));
         }
-        result
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.signals.answered.store(true, Ordering::Relaxed);
+        }
+        outcome
     }
 }
 
 impl AsyncWrite for Observed {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        if self.is_deaf {
+            return Poll::Pending;
+        }
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(context, outcome)
     }
 
     fn poll_write_vectored(
@@ -200,7 +249,11 @@ impl AsyncWrite for Observed {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        if self.is_deaf {
+            return Poll::Pending;
+        }
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.written(context, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -212,6 +265,7 @@ impl AsyncWrite for Observed {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        // One that is gone already needs no telling.
+        Pin::new(&mut self.stream).poll_shutdown(context).map(|_| Ok(()))
     }
 }

@@ -49,8 +49,10 @@ pub enum FailureKind {
 pub enum Replay {
     /// It may have been processed.
     Never,
-    /// Not a byte of it was written; here it is.
+    /// Not a byte of it was written, since a kept connection had ended; here it is.
     Unsent(Box<Request<RequestBody>>),
+    /// Not a byte of it was written, since this endpoint cannot be connected to, or hung up at once; another may do.
+    Elsewhere(Box<Request<RequestBody>>),
     /// It is very likely that it was not seen; one without a body whose method is idempotent may be sent again.
     Idempotent,
 }
@@ -58,9 +60,5 @@ pub enum Replay {
 impl Failure {
     pub(super) fn new(kind: FailureKind, replay: Replay) -> Self {
         Self { kind, replay }
-    }
-
-    pub(super) fn unsent(request: Request<RequestBody>) -> Self {
-        Self { kind: FailureKind::Reset, replay: Replay::Unsent(Box::new(request)) }
     }
 }

@@ -6,10 +6,27 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::clone_on_ref_ptr,
     reason = "a test says what is wrong by failing"
 )]
 
 mod support;
 
+mod admission;
+mod early_answers;
+mod early_upstream;
+mod forward;
+mod framing;
 mod gate;
+mod handshake;
+mod headers;
+mod http2;
+mod openssl;
+mod problem;
 mod reasons;
+mod retry;
+mod slow;
+mod streaming;
+mod timeouts;
+mod trailers;

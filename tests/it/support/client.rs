@@ -90,6 +90,11 @@ impl Client {
         self
     }
 
+    pub fn without_certificate(mut self) -> Self {
+        self.identity = None;
+        self
+    }
+
     pub fn only(mut self, version: Version) -> Self {
         self.versions = match version {
             Version::Tls12 => &ONLY_12,
@@ -238,13 +243,25 @@ impl Raw {
         rest
     }
 
+    /// Everything up to and with `mark`.
+    pub async fn until(&mut self, mark: &str) -> String {
+        let length = loop {
+            if let Some(at) = find(&self.buffer, mark.as_bytes()) {
+                break at + mark.len();
+            }
+            let more = timeout(PATIENCE, self.fill()).await.expect("more in time");
+            assert!(more, "ended before {mark:?}: {:?}", String::from_utf8_lossy(&self.buffer));
+        };
+        String::from_utf8_lossy(&self.buffer.drain(..length).collect::<Vec<_>>()).into_owned()
+    }
+
     /// Whether the other side ends the connection, without a byte before.
     pub async fn is_closed(&mut self) -> bool {
         self.rest().await.is_empty()
     }
 
     async fn fill(&mut self) -> bool {
-        let mut bytes = [0; 16 * 1024];
+        let mut bytes = vec![0; 16 * 1024];
         match self.stream.read(&mut bytes).await {
             Ok(0) | Err(_) => false,
             Ok(length) => {

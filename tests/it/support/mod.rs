@@ -7,6 +7,7 @@ pub mod pki;
 pub mod poll;
 pub mod site;
 pub mod upstream;
+pub mod wire;
 
 pub use client::{Client, RawAnswer, Version};
 pub use dns::Dns;
