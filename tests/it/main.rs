@@ -6,6 +6,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::clone_on_ref_ptr,
     reason = "a test says what is wrong by failing"
 )]
 
