@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
@@ -147,7 +147,9 @@ async fn end_http1(io: ClientIo<TlsStream<TcpStream>>, connection: Arc<ClientCon
     }
 }
 
-/// Lets a client that is still sending find the answer before the connection is gone (RFC 9112 section 9.6).
+/// Lets a client that is still sending find the answer before the connection is gone (RFC 9112 section 9.6). When
+/// enough has been read the socket stays open all the same: the client's next piece then waits instead of failing, and
+/// a client that looks both ways (curl) finds the answer.
 async fn read_on(mut socket: TcpStream) {
     let _ = timeout(LINGER, async {
         let mut thrown_away = vec![0; 16 * 1024];
@@ -158,6 +160,8 @@ async fn read_on(mut socket: TcpStream) {
                 Ok(length) => read += length,
             }
         }
+        drop(thrown_away);
+        let _ = socket.ready(Interest::ERROR).await;
     })
     .await;
 }

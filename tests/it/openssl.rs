@@ -35,13 +35,17 @@ async fn openssl(folder: &Path, arguments: &str) -> String {
 
 /// A folder with a key, a request and a certificate of OpenSSL's, signed by the site's authority.
 async fn issued(pki: &Pki, key: &str, extensions: Option<&str>) -> TempDir {
+    issued_to(pki, "/C=DE/O=Exämple/CN=by-openssl", key, extensions).await
+}
+
+async fn issued_to(pki: &Pki, subject: &str, key: &str, extensions: Option<&str>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     for name in ["ca.crt", "ca.key"] {
         std::fs::write(at.join(name), pki.read(name)).unwrap();
     }
     openssl(at, &format!("genpkey {key} -out client.key")).await;
-    openssl(at, "req -new -key client.key -subj /C=DE/O=Exämple/CN=by-openssl -utf8 -out client.csr").await;
+    openssl(at, &format!("req -new -key client.key -subj {subject} -multivalue-rdn -utf8 -out client.csr")).await;
     let mut sign =
         "x509 -req -in client.csr -CA ca.crt -CAkey ca.key -set_serial 0x1234 -days 30 -out client.crt".to_owned();
     if let Some(extensions) = extensions {
@@ -86,6 +90,32 @@ async fn certificates_made_by_openssl_are_accepted_and_described() {
         assert_eq!(headers["x-ssl-client-s-dn"], "CN=by-openssl,O=Ex\\C3\\A4mple,C=DE");
         assert_eq!(headers["x-ssl-client-serial"], "1234");
         assert_eq!(headers["x-ssl-client-san"], "DNS:a.example,URI:urn:x,EMAIL:a@b.example,IP:192.0.2.1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_with_repeated_and_multiple_and_unknown_attributes_are_told_in_full() {
+    let site = Site::start(ROUTES).await;
+    let key = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
+    for (subject, expected) in [
+        ("/OU=a/OU=b/OU=a/CN=x", "CN=x,OU=a,OU=b,OU=a"),
+        ("/DC=example/DC=com/UID=me+CN=x", ""),
+        ("/organizationIdentifier=PSDDE-1/CN=x", "CN=x,2.5.4.97=#0C0750534444452D31"),
+        ("/emailAddress=a@b.example/CN=x", "CN=x,1.2.840.113549.1.9.1=#160B61406"),
+        ("/CN=a\\/b,c=d\\+e;f", "CN=a/b\\,c=d\\+e\\;f"),
+        ("/CN=😀", "CN=\\F0\\9F\\98\\80"),
+    ] {
+        let folder = issued_to(&site.pki, subject, key, Some(GOOD)).await;
+        let answer = site.stranger.clone().with(&identity(&folder)).get("/private").await;
+        assert_eq!(answer.status, 200, "{subject}: {}", answer.text());
+        let headers = site.upstream.seen().pop().unwrap().headers;
+        let told = headers["x-ssl-client-s-dn"].to_str().unwrap();
+        if subject.contains('+') && expected.is_empty() {
+            // The attributes of one RDN are a set: DER orders them.
+            assert!(matches!(told, "CN=x+UID=me,DC=com,DC=example" | "UID=me+CN=x,DC=com,DC=example"), "{told}");
+        } else {
+            assert!(told.starts_with(expected), "{subject}: {told}");
+        }
     }
 }
 

@@ -213,6 +213,45 @@ fn pki_root(pki: &Pki) -> Option<CertificateDer<'static>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_good_chain_is_enough() {
+    let site = Site::start(ROUTES).await;
+    let root = site.pki.issuer();
+    let middle = intermediate(&root, authority_params("middle", None));
+    let garbage = CertificateDer::from(b"\x30\x03\x02\x01\x00".to_vec());
+    let foreign = foreign_authority("somebody else");
+    for (what, position, extra) in [
+        ("garbage first", 1, &garbage),
+        ("garbage last", 2, &garbage),
+        ("a stranger's authority first", 1, foreign.der()),
+        ("a stranger's authority last", 2, foreign.der()),
+    ] {
+        let mut identity = behind(&[&middle], |_| {});
+        identity.chain.insert(position, extra.clone());
+        is_accepted(&site, what, &identity).await;
+        let mut leaf_first = site.pki.client("client-1");
+        leaf_first.chain.push(extra.clone());
+        is_accepted(&site, "more than is needed", &leaf_first).await;
+    }
+    let mut twice = behind(&[&middle], |_| {});
+    twice.chain.insert(0, twice.chain[0].clone());
+    is_accepted(&site, "the leaf twice", &twice).await;
+
+    // An intermediate that was renewed: same name, same key, sent in both editions.
+    let key = KeyPair::generate().unwrap();
+    let mut old = authority_params("renewed", None);
+    old.not_after = date_time_ymd(2020, 1, 1);
+    let old = old.signed_by(&key, &root).unwrap();
+    let new = CertifiedIssuer::signed_by(authority_params("renewed", None), key, &root).unwrap();
+    let mut both = behind(&[&new], |_| {});
+    both.chain.insert(1, old.der().clone());
+    is_accepted(&site, "the old edition first", &both).await;
+    both.chain.swap(1, 2);
+    is_accepted(&site, "the new edition first", &both).await;
+    both.chain.remove(1);
+    is_told(&site, "the old edition alone", &both, "expired").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_several_reasons_the_first_in_the_contract_is_told() {
     let site = Site::start(ROUTES).await;
     let pki = &site.pki;
