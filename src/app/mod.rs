@@ -12,6 +12,7 @@ mod shutdown;
 pub use build::inspect;
 pub use limits::{raise_open_files, worker_threads};
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ pub struct App {
     listeners: Vec<AcceptLoop>,
     health: Option<AcceptLoop>,
     commands: mpsc::Receiver<Command>,
+    /// Commands that came while another was being obeyed.
+    waiting: VecDeque<Command>,
     control: Control,
 }
 
@@ -105,6 +108,7 @@ impl App {
             listeners,
             health,
             commands,
+            waiting: VecDeque::new(),
             control: Control(sender),
         };
         app.announce(&built.notes, clock);
@@ -128,7 +132,7 @@ impl App {
 
     /// Serves until told to end, and drains.
     pub async fn run(mut self) {
-        while let Some(command) = self.commands.recv().await {
+        while let Some(command) = self.next_command().await {
             match command {
                 Command::Reload(reply) => {
                     let outcome = self.reload().await;
@@ -139,6 +143,17 @@ impl App {
             }
         }
         self.shut_down().await;
+    }
+
+    async fn next_command(&mut self) -> Option<Command> {
+        // The end comes before reloads that wait.
+        if let Some(end) = self.waiting.iter().position(|command| matches!(command, Command::Shutdown)) {
+            return self.waiting.remove(end);
+        }
+        match self.waiting.pop_front() {
+            Some(command) => Some(command),
+            None => self.commands.recv().await,
+        }
     }
 
     fn announce(&self, notes: &[String], clock: Clock) {

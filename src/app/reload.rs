@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout_at};
 
 use super::serve::{self, AcceptLoop, Acceptor};
-use super::{App, build, limits};
+use super::{App, Command, build, limits};
 use crate::config::Config;
 use crate::listen::Listener;
 
@@ -50,16 +50,33 @@ impl App {
         Ok(())
     }
 
-    async fn build_patiently(&self, config: &Config, generation: u64) -> Result<build::Built, Vec<String>> {
+    async fn build_patiently(&mut self, config: &Config, generation: u64) -> Result<build::Built, Vec<String>> {
         let deadline = Instant::now() + RETRY_FOR;
         loop {
             let running = self.proxy.snapshot();
             match build::build(config, running.clusters(), generation) {
                 Ok(built) => return Ok(built),
-                Err(refused) if refused.may_pass && Instant::now() < deadline => sleep(RETRY_EVERY).await,
+                Err(refused) if refused.may_pass && Instant::now() < deadline && !self.is_to_end() => {
+                    self.wait_for_commands().await;
+                }
                 Err(refused) => return Err(refused.problems),
             }
         }
+    }
+
+    /// Waits before the next try. Other reloads have time; the end has not.
+    async fn wait_for_commands(&mut self) {
+        let until = Instant::now() + RETRY_EVERY;
+        while !self.is_to_end() {
+            match timeout_at(until, self.commands.recv()).await {
+                Ok(Some(command)) => self.waiting.push_back(command),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    fn is_to_end(&self) -> bool {
+        self.waiting.iter().any(|command| matches!(command, Command::Shutdown))
     }
 
     /// New addresses are bound before anything is changed.

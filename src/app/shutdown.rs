@@ -11,6 +11,8 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 impl App {
     pub(super) async fn shut_down(mut self) {
         let begun = Instant::now();
+        // Whoever waits for a reload is told that there is none.
+        self.waiting.clear();
         let settings = self.config.drain;
         self.drain.enter(Phase::Announced);
         tracing::info!(delay = ?settings.delay, timeout = ?settings.timeout, "draining");

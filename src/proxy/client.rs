@@ -1,6 +1,7 @@
 //! One client's connection, and who the client is for each of its requests.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub(super) struct ClientConnection {
     /// The age at which it makes way; drawn once, so that connections of one moment do not all end in one.
     retire_at: Duration,
     judged: Mutex<Option<Judged>>,
+    /// Whether any verdict was a good one.
+    was_believed: AtomicBool,
 }
 
 /// A verdict and how long it holds.
@@ -49,7 +52,16 @@ impl ClientConnection {
         let ip = HeaderValue::from_str(&peer.ip().to_canonical().to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let retire_at = max_age.mul_f64(0.9 + 0.2 * fastrand::f64());
-        Self { proxy, peer, ip, tls, activity: Arc::new(Activity::new()), retire_at, judged: Mutex::new(None) }
+        Self {
+            proxy,
+            peer,
+            ip,
+            tls,
+            activity: Arc::new(Activity::new()),
+            retire_at,
+            judged: Mutex::new(None),
+            was_believed: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn speaks_http1(&self) -> bool {
@@ -74,8 +86,16 @@ impl ClientConnection {
         }
         let (certificate, until) = self.judge(&snapshot.profile, now);
         let client = Arc::new(Client::new(certificate));
+        if client.certificate.refusal().is_none() {
+            self.was_believed.store(true, Ordering::Relaxed);
+        }
         *judged = Some(Judged { generation: snapshot.generation, until, client: Arc::clone(&client) });
         client
+    }
+
+    /// Whether the client was believed, and under the configuration that is in force now is not.
+    pub(super) fn has_lost_trust(&self) -> bool {
+        self.was_believed.load(Ordering::Relaxed) && self.client(&self.proxy.snapshot()).certificate.refusal().is_some()
     }
 
     fn judge(&self, profile: &TlsProfile, now: WallTime) -> (ClientCert, WallTime) {

@@ -27,7 +27,7 @@ use super::response::ResponseBody;
 use super::settings::{Limits, Timeouts};
 use super::snapshot::Snapshot;
 use super::stream::StreamExecutor;
-use crate::drain::Phase;
+use crate::drain::{DrainWatch, Phase};
 use crate::telemetry::ConnectionLine;
 use crate::tls::{self, HandshakeFailure, Protocol, TlsInfo};
 use crate::watchdog::Watchdog;
@@ -37,6 +37,8 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
 /// How long our own half may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(2);
+/// How long a handshake that is under way when a drain closes what is idle may still take.
+const HANDSHAKE_GRACE: Duration = Duration::from_secs(1);
 /// How long a client without a request may take to answer GOAWAY.
 const GO_AWAY: Duration = Duration::from_secs(2);
 /// HTTP/1 buffers: what may be read beyond the longest head, and what bodies need to flow.
@@ -51,9 +53,10 @@ const SEND_BUFFER: usize = 256 * 1024;
 pub async fn serve(proxy: Arc<Proxy>, socket: TcpStream, peer: SocketAddr) {
     let snapshot = proxy.snapshot();
     // Each stage is boxed: a connection spends its life in one of them and must not carry the room for the others.
-    let rest = match Box::pin(tls::accept(&snapshot.profile, socket, snapshot.timeouts.tls_handshake)).await {
-        Ok((stream, info)) => serve_http(proxy, &snapshot, peer, stream, info),
-        Err(failure) => Box::pin(refuse_handshake(proxy, peer, failure)),
+    let rest = match Box::pin(shake_hands(&snapshot, socket, proxy.drain.clone())).await {
+        None => return,
+        Some(Ok((stream, info))) => serve_http(proxy, &snapshot, peer, stream, info),
+        Some(Err(failure)) => Box::pin(refuse_handshake(proxy, peer, failure)),
     };
     drop(snapshot);
     rest.await;
@@ -79,6 +82,23 @@ fn serve_http(
             let http = http2_connection(io, &connection, limits, timeouts.send);
             Box::pin(serve_http2(http, connection, timeouts))
         }
+    }
+}
+
+/// `None` when a drain leaves no time for it: it does not wait for those who only connect, but one who came at the last
+/// moment still gets to say something.
+async fn shake_hands(
+    snapshot: &Snapshot,
+    socket: TcpStream,
+    mut drain: DrainWatch,
+) -> Option<Result<(TlsStream<TcpStream>, TlsInfo), HandshakeFailure>> {
+    let no_time_left = async {
+        drain.reached(Phase::Closing).await;
+        let _ = timeout(HANDSHAKE_GRACE, drain.reached(Phase::Cut)).await;
+    };
+    tokio::select! {
+        shaken = tls::accept(&snapshot.profile, socket, snapshot.timeouts.tls_handshake) => Some(shaken),
+        () = no_time_left => None,
     }
 }
 
@@ -191,6 +211,7 @@ fn http2_connection(
 
 async fn serve_http2(mut http: Pin<Box<Http2>>, connection: Arc<ClientConnection>, timeouts: Timeouts) {
     let mut drain = connection.proxy.drain.clone();
+    let mut published = connection.proxy.published.subscribe();
     let activity = &connection.activity;
     let mut idle = Watchdog::default();
     let mut leaving_since = None;
@@ -214,6 +235,13 @@ async fn serve_http2(mut http: Pin<Box<Http2>>, connection: Arc<ClientConnection
                 Phase::Closing => {}
                 Phase::Cut => return,
             },
+            Ok(()) = published.changed() => {
+                // An idle connection is told at its next request. Judging takes time, so it is left until then.
+                if activity.in_flight() > 0 && connection.has_lost_trust() {
+                    return;
+                }
+                continue;
+            }
             () = activity.asked_to_go_away() => {}
             () = &mut expired => {
                 if leaving_since.is_some() {

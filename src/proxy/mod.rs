@@ -30,6 +30,7 @@ pub use snapshot::Snapshot;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::drain::DrainWatch;
@@ -39,6 +40,8 @@ use crate::telemetry::Log;
 #[derive(Debug)]
 pub struct Proxy {
     snapshot: ArcSwap<Snapshot>,
+    /// Tells connections that another configuration is in force.
+    published: watch::Sender<()>,
     clock: Clock,
     log: Log,
     drain: DrainWatch,
@@ -47,7 +50,8 @@ pub struct Proxy {
 impl Proxy {
     /// A data path that begins with `snapshot`.
     pub fn new(snapshot: Snapshot, clock: Clock, log: Log, drain: DrainWatch) -> Arc<Self> {
-        Arc::new(Self { snapshot: ArcSwap::from_pointee(snapshot), clock, log, drain })
+        let published = watch::Sender::new(());
+        Arc::new(Self { snapshot: ArcSwap::from_pointee(snapshot), published, clock, log, drain })
     }
 
     /// The configuration in force.
@@ -58,5 +62,6 @@ impl Proxy {
     /// Puts another configuration in force; requests under way keep theirs.
     pub fn publish(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
+        self.published.send_replace(());
     }
 }

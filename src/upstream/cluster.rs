@@ -99,14 +99,14 @@ impl Cluster {
     }
 
     /// Waits for the first look-up, so that a request that comes right after the start is not refused for want of an
-    /// endpoint that is about to be known. Tells whether there was anything to wait for.
+    /// endpoint that is about to be known. Tells whether it ended while this waited, for no longer than a connection
+    /// may take.
     pub async fn wait_until_settled(&self) -> bool {
         if *self.settled.borrow() {
             return false;
         }
         let mut settled = self.settled.subscribe();
-        let _ = timeout(self.settings.timeouts.connect, settled.wait_for(|settled| *settled)).await;
-        true
+        timeout(self.settings.timeouts.connect, settled.wait_for(|settled| *settled)).await.is_ok()
     }
 
     /// Makes `addresses` the endpoints. Those that stay keep their connections; those that leave lose the idle ones.

@@ -4,6 +4,7 @@
 //! domains would only multiply the questions.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -12,6 +13,7 @@ use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{RData, RecordType};
+use tokio::time::timeout;
 
 use crate::net::HostName;
 
@@ -41,6 +43,8 @@ pub(super) enum LookupError {
 
 /// One question to one server may take this long; the whole look-up is bounded by its caller.
 const ATTEMPT: Duration = Duration::from_secs(2);
+/// How long one kind of address may keep the other waiting.
+const SECOND_KIND: Duration = Duration::from_millis(500);
 
 impl Resolver {
     /// A resolver that asks `servers`, or the system's when there are none.
@@ -67,13 +71,21 @@ impl Resolver {
     pub(super) async fn resolve(&self, name: &HostName) -> Result<Answer, LookupError> {
         let name = name.as_str();
         let absolute = if name.contains('.') { format!("{name}.") } else { name.to_owned() };
-        let (v4, v6) = tokio::join!(
-            self.0.lookup(absolute.as_str(), RecordType::A),
-            self.0.lookup(absolute.as_str(), RecordType::AAAA),
-        );
+        let mut v4 = pin!(self.0.lookup(absolute.as_str(), RecordType::A));
+        let mut v6 = pin!(self.0.lookup(absolute.as_str(), RecordType::AAAA));
+        let (v4, v6) = tokio::select! {
+            v4 = &mut v4 => {
+                let v6 = not_for_long(&v4, v6).await;
+                (Some(v4), v6)
+            }
+            v6 = &mut v6 => {
+                let v4 = not_for_long(&v6, v4).await;
+                (v4, Some(v6))
+            }
+        };
         let mut addresses = Vec::new();
         let mut ttl = None;
-        for lookup in [&v4, &v6].into_iter().flatten() {
+        for lookup in [&v4, &v6].into_iter().flatten().flatten() {
             collect(lookup, &mut addresses, &mut ttl);
         }
         match ttl {
@@ -83,14 +95,24 @@ impl Resolver {
                 Ok(Answer { addresses, ttl })
             }
             // "No AAAA" says nothing about a name whose A could not be asked for.
-            None => Err([v4.err(), v6.err()]
+            None => Err([v4, v6]
                 .into_iter()
-                .flatten()
+                .filter_map(|lookup| lookup?.err())
                 .map(|error| lookup_error(&error))
                 .max_by_key(|error| matches!(error, LookupError::Failed(_)))
                 .unwrap_or_else(|| LookupError::NoAddress("an empty answer".to_owned()))),
         }
     }
+}
+
+/// Waits for the second kind of address; for no longer than a moment when the first has been found. Some servers never
+/// answer for AAAA, and what they say of A is good enough.
+async fn not_for_long<T>(
+    first: &Result<Lookup, NetError>,
+    second: impl Future<Output = Result<T, NetError>>,
+) -> Option<Result<T, NetError>> {
+    let found = first.as_ref().is_ok_and(|lookup| !lookup.answers().is_empty());
+    if found { timeout(SECOND_KIND, second).await.ok() } else { Some(second.await) }
 }
 
 fn name_server(address: SocketAddr) -> NameServerConfig {

@@ -14,6 +14,8 @@
 mod support;
 
 mod admission;
+mod discovery;
+mod drain;
 mod early_answers;
 mod early_upstream;
 mod forward;
@@ -21,10 +23,13 @@ mod framing;
 mod gate;
 mod handshake;
 mod headers;
+mod health_listener;
 mod http2;
+mod limits;
 mod openssl;
 mod problem;
 mod reasons;
+mod reload;
 mod retry;
 mod slow;
 mod streaming;
