@@ -12,8 +12,7 @@ use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnc
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
-use super::path;
-use super::{Error, pem};
+use super::{Error, key, path, pem};
 use crate::clock::WallTime;
 use crate::identity::{CertificateFacts, Reason};
 
@@ -122,6 +121,10 @@ impl TrustStore {
             && path::reason(&error) == Reason::Malformed
         {
             return Err(Reason::Malformed);
+        }
+        // In a handshake such a key has ended it already; `certs verify` has no handshake.
+        if !key::of_certificate(leaf).is_some_and(|key| key::is_supported(&key)) {
+            return Err(Reason::UnsupportedKey);
         }
         let is_wrong_usage = key_usage.is_some_and(|usage| !usage.value.digital_signature())
             || extended.is_some_and(|usage| !usage.value.client_auth);

@@ -34,7 +34,8 @@ fn summary(rows: &[Row]) -> String {
         .chunk_by(|a, b| a == b)
         .filter_map(|same| Some(format!("{} {}", same.len(), same.first()?.as_str())))
         .collect();
-    format!("{} certificates: {}", rows.len(), counts.join(", "))
+    let plural = if rows.len() == 1 { "" } else { "s" };
+    format!("{} certificate{plural}: {}", rows.len(), counts.join(", "))
 }
 
 fn table(rows: &[Row]) -> Vec<String> {
