@@ -87,3 +87,18 @@ async fn a_connection_that_says_nothing_is_a_probe_and_leaves_no_line() {
     let line = site.gateway.logged("request", |line| line["path"] == "/private").await;
     assert_eq!(site.gateway.log(), [line]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_name_changes_nothing_but_the_log() {
+    let site = Site::start(ROUTES).await;
+    for (name, sni) in [("api.example.com", "api.example.com".into()), ("127.0.0.1", serde_json::Value::Null)] {
+        let (stranger, client) = (site.stranger.clone().calling(name), site.client.clone().calling(name));
+        assert_eq!(stranger.get("/health").await.status, 200, "{name}");
+        assert_eq!(stranger.get("/private").await.status, 403, "{name}");
+        let answer = client.get("/private").await;
+        assert_eq!(answer.status, 200, "{name}");
+        let id = answer.header("x-request-id").unwrap();
+        let line = site.gateway.logged("request", |line| line["request_id"] == id).await;
+        assert_eq!(line["sni"], sni);
+    }
+}

