@@ -7,17 +7,22 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::large_futures,
+    clippy::print_stderr,
     clippy::clone_on_ref_ptr,
     reason = "a test says what is wrong by failing"
 )]
 
 mod support;
 
+mod access_log;
 mod admission;
+mod bad_input;
+mod clients;
 mod discovery;
 mod drain;
 mod early_answers;
 mod early_upstream;
+mod flask;
 mod forward;
 mod framing;
 mod gate;
@@ -28,6 +33,7 @@ mod http2;
 mod limits;
 mod openssl;
 mod problem;
+mod process;
 mod reasons;
 mod reload;
 mod retry;

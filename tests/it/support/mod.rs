@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub mod binary;
 pub mod client;
 pub mod dns;
 pub mod gateway;
