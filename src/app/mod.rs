@@ -161,9 +161,10 @@ impl App {
             tracing::warn!("{note}");
         }
         let listener = &self.config.listener;
+        let addresses: Vec<_> = self.addresses().iter().map(SocketAddr::to_string).collect();
         tracing::info!(
-            addresses = ?self.addresses(),
-            health = ?self.health_address(),
+            addresses = addresses.join(", "),
+            health = self.health_address().map(tracing::field::display),
             max_connections = limits::effective_connections(listener.max_connections, self.open_files),
             open_files = self.open_files,
             version = env!("CARGO_PKG_VERSION"),

@@ -80,7 +80,6 @@ impl App {
     }
 
     /// New addresses are bound before anything is changed.
-    #[expect(clippy::type_complexity, reason = "two lists of the same pairs, used once")]
     fn bind_new(
         &self,
         config: &Config,

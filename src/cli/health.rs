@@ -70,7 +70,8 @@ impl Health {
 
     fn target(&self) -> Result<(String, ServerTrust), Exit> {
         let Some(url) = &self.url else {
-            let loaded = self.flags.load();
+            // What it serves is no matter here: a gateway whose upstream is told to `run` alone has a health path, too.
+            let loaded = self.flags.clone().with_some_upstream().load();
             let Some(config) = loaded.config else {
                 for diagnostic in loaded.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()) {
                     output::note(diagnostic);
@@ -79,6 +80,10 @@ impl Health {
             };
             return Ok((own_url(&config), ServerTrust::Loopback));
         };
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            output::error(format_args!("{url} is no URL: it begins with neither http:// nor https://"));
+            return Err(Exit::Usage);
+        }
         let trust = match &self.ca {
             Some(file) => ServerTrust::Authorities(PemSource::File(file.clone())),
             None if is_loopback(url) || url.starts_with("http://") => ServerTrust::Loopback,

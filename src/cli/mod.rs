@@ -2,6 +2,7 @@
 
 mod certs;
 mod check;
+mod demo;
 mod exit;
 mod health;
 mod output;
@@ -24,6 +25,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Demo(demo::RunDemo),
     Check(check::Check),
     Health(health::Health),
     /// Make and look at certificates: a small private CA in a folder
@@ -42,6 +44,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match command_line.command {
         Command::Run(run) => run.run(),
+        Command::Demo(demo) => demo.run().into(),
         Command::Check(check) => check.run().into(),
         Command::Health(health) => health.run().into(),
         Command::Certs(arguments) => certs::run(arguments).into(),

@@ -31,6 +31,14 @@ impl RunFlags {
         &self.overrides
     }
 
+    /// The same with an upstream, where neither file nor flags need name one.
+    pub fn with_some_upstream(mut self) -> Self {
+        if self.file.is_none() && self.overrides.of("upstream.url").is_empty() {
+            self.overrides = self.overrides.set("upstream.url", "http://127.0.0.1:1");
+        }
+        self
+    }
+
     /// Reads the file, and loads the configuration in this process's environment.
     pub fn load(&self) -> Loaded {
         let source = match self.file().map(|path| Source::read(path)).transpose() {
@@ -49,6 +57,7 @@ impl clap::Args for RunFlags {
             .long("config")
             .env("GATEWAY_CONFIG")
             .value_name("FILE")
+            .hide_env_values(true)
             // Paths are bytes, and an empty variable counts as not set: clap's parser for paths refuses both.
             .value_parser(ValueParser::os_string())
             .help("Configuration file (TOML); without one, flags and variables suffice");

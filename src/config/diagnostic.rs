@@ -3,6 +3,7 @@
 //! A diagnostic is the product of this module as far as an operator is concerned, so its text is tested to the letter.
 //! What is quoted from a file is stripped of control characters: a file may come from somebody else.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -141,12 +142,12 @@ impl fmt::Display for Place {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.origin != Origin::Default {
-            write!(f, "{}: ", self.origin)?;
+            write!(f, "{}: ", without_controls(&self.origin.to_string()))?;
         }
         if self.severity != Severity::Error {
             write!(f, "{}: ", self.severity.as_str())?;
         }
-        f.write_str(&self.message)?;
+        f.write_str(&without_controls(&self.message))?;
         if let Some((place, excerpt)) = self.origin.place().and_then(|place| Some((place, place.excerpt.as_ref()?))) {
             let number = place.line.to_string();
             write!(f, "\n {number} | {}", excerpt.text)?;
@@ -154,10 +155,18 @@ impl fmt::Display for Diagnostic {
             write!(f, "{:^<width$}", "", width = excerpt.width)?;
         }
         if let Some(hint) = &self.hint {
-            write!(f, "\nhelp: {hint}")?;
+            write!(f, "\nhelp: {}", without_controls(hint))?;
         }
         Ok(())
     }
+}
+
+/// A text without what a terminal would obey: names from a file stand in messages and in origins.
+pub fn without_controls(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) {
+        return text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect();
+    }
+    Cow::Borrowed(text)
 }
 
 /// A text from outside as a message quotes it: in double quotes, escaped, and cut when it is long.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::diagnostic::Origin;
+use super::diagnostic::{Origin, without_controls};
 use super::reader::{Entry, Section, toml_string};
 
 /// Every value of a configuration and its origin.
@@ -40,7 +40,9 @@ impl fmt::Display for Effective {
             }
             match (&entry.value, &entry.origin) {
                 (Some(value), Origin::Default) => writeln!(f, "{} = {value}  # default", entry.key)?,
-                (Some(value), origin) => writeln!(f, "{} = {value}  # from {}", entry.key, comment(origin))?,
+                (Some(value), origin) => {
+                    writeln!(f, "{} = {value}  # from {}", entry.key, without_controls(&origin.to_string()))?
+                }
                 (None, _) => writeln!(f, "# {} is not set", entry.key)?,
             }
         }
@@ -62,9 +64,4 @@ fn header(section: &Section) -> String {
 fn key(name: &str) -> String {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if !name.is_empty() && name.bytes().all(bare) { name.to_owned() } else { toml_string(name) }
-}
-
-/// A file's name may hold anything, and a comment ends with its line.
-fn comment(origin: &Origin) -> String {
-    origin.to_string().chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }

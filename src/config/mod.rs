@@ -82,7 +82,10 @@ pub fn load(
     let default_format = if is_terminal { LogFormat::Text } else { LogFormat::Json };
     let file = file::read(&reader, table, default_format);
     let Gathered { mut diagnostics, entries, unknown, .. } = reader.finish();
-    diagnostics.extend(unknown.iter().map(refuse_unknown));
+    if !unknown.is_empty() {
+        let known = known_keys();
+        diagnostics.extend(unknown.iter().map(|unknown| refuse_unknown(unknown, &known)));
+    }
     let mut config = None;
     if errors.is_empty() {
         config = check::check(file, &mut diagnostics);
@@ -117,9 +120,8 @@ fn line(diagnostic: &Diagnostic) -> Option<usize> {
     diagnostic.origin.place().map(|place| place.line)
 }
 
-fn refuse_unknown(unknown: &Unknown) -> Diagnostic {
+fn refuse_unknown(unknown: &Unknown, known: &BTreeSet<(String, &'static str)>) -> Diagnostic {
     let Unknown { section, key, is_table, hint, origin } = unknown;
-    let known = known_keys();
     let is_root = *section == Section::Root;
     let shown = diagnostic::quoted(key);
     let shown = shown.trim_matches('"');
@@ -137,8 +139,10 @@ fn refuse_unknown(unknown: &Unknown) -> Diagnostic {
     match (hint, elsewhere.as_slice()) {
         (Some(near), _) if *is_table && is_root => error.help(format!("did you mean [{near}]?")),
         (Some(near), _) => error.help(format!("did you mean `{near}`?")),
-        (None, [pattern]) if pattern.as_str() != "route" => error.help(format!("`{shown}` is a key of [{pattern}]")),
-        (None, [_]) => error.help(format!("`{shown}` is a key of [[route]]")),
+        (None, [pattern]) if !is_table && pattern.as_str() != "route" => {
+            error.help(format!("`{shown}` is a key of [{pattern}]"))
+        }
+        (None, [_]) if !is_table => error.help(format!("`{shown}` is a key of [[route]]")),
         (None, _) if is_root => error.help(format!("the sections are: {}", mine.join(", "))),
         (None, _) => error.help(format!("its keys are: {}", mine.join(", "))),
     }

@@ -73,7 +73,6 @@ pub struct SourceText<'a> {
     name: Arc<str>,
     text: &'a str,
     line_starts: Vec<usize>,
-    /// Whether lines may be shown: not when a private key was pasted into the file.
     shown: bool,
 }
 
@@ -88,6 +87,11 @@ impl<'a> SourceText<'a> {
     /// The text without a byte order mark.
     pub fn text(&self) -> &'a str {
         self.text
+    }
+
+    /// Whether its lines may be repeated: not when a private key was pasted into the file.
+    pub fn is_shown(&self) -> bool {
+        self.shown
     }
 
     /// The file as a whole.

@@ -120,10 +120,18 @@ fn too_deep(text: &str) -> Option<Range<usize>> {
 }
 
 fn reword(source: &SourceText<'_>, span: Range<usize>, message: &str) -> Problem {
+    if !source.is_shown() {
+        // The parser's own words repeat nothing of a file that holds a private key.
+        return Problem::new(message.to_owned());
+    }
     let line = source.line_at(span.start);
     let header = line.trim_start().starts_with('[');
     let found = source.text().get(span.clone()).unwrap_or_default();
-    let (value, value_span) = bare_value(source.text(), span.start);
+    // A value of several words is meant as a whole.
+    let (value, value_span) = match found.trim() {
+        words if words.contains(' ') => (words, span.start..span.start + words.len()),
+        _ => bare_value(source.text(), span.start),
+    };
     let starts = |prefix: &str| message.starts_with(prefix);
     if starts("string values must be quoted") && value.is_empty() {
         return Problem::new("a value is missing");
@@ -132,7 +140,11 @@ fn reword(source: &SourceText<'_>, span: Range<usize>, message: &str) -> Problem
         return match value.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" => Problem::new(format!("`{value}` is not a value")).help("write `true`"),
             "false" | "no" | "off" => Problem::new(format!("`{value}` is not a value")).help("write `false`"),
-            _ => Problem::new("text is written in quotes").help(format!("write \"{value}\"")),
+            _ => {
+                // What a word processor made of them.
+                let text = value.trim_matches(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']);
+                Problem::new("text is written in straight quotes").help(format!("write \"{text}\""))
+            }
         }
         .at(value_span);
     }
@@ -166,6 +178,20 @@ fn reword(source: &SourceText<'_>, span: Range<usize>, message: &str) -> Problem
     if (starts("invalid unquoted key") || starts("key with no value")) && colon {
         let key = line.split(':').next().unwrap_or_default().trim();
         return Problem::new("expected `=` after the key").help(format!("write `{key} = ...`"));
+    }
+    if starts("key with no value") {
+        return Problem::new("expected `=` after the key").help("write `key = value`");
+    }
+    if starts("missing comma between array") || (starts("unexpected `=`") && message.contains("array")) {
+        return Problem::new("expected `,` or `]`").help("is the list before this closed?");
+    }
+    if starts("missing comma between key-value") {
+        return Problem::new("expected `,` or `}`").help("is the table before this closed?");
+    }
+    for (kind, name) in [("array", "the list"), ("inline table", "the table"), ("table", "the section's header")] {
+        if starts(&format!("unclosed {kind}")) {
+            return Problem::new(format!("{name} is not closed"));
+        }
     }
     if starts("unexpected key or value") {
         return Problem::new("there is something after the value").help("one key and value to a line");

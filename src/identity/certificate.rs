@@ -49,7 +49,8 @@ impl CertificateFacts {
     /// # Errors
     /// A text that names what could not be read, when this is not one X.509 certificate in DER.
     pub fn from_der(der: &[u8]) -> Result<Self, String> {
-        let (rest, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
+        let (rest, certificate) =
+            X509Certificate::from_der(der).map_err(|_| "it is not an X.509 certificate in DER".to_owned())?;
         if !rest.is_empty() {
             return Err(format!("{} bytes follow the certificate", rest.len()));
         }

@@ -23,7 +23,7 @@ pub enum AuthorityProblem {
     #[error("cannot be read: {0}")]
     Garbled(#[from] GarbledPem),
     /// No certificate in the file.
-    #[error("holds no certificate in PEM (expected -----BEGIN CERTIFICATE-----)")]
+    #[error("holds no certificate in PEM")]
     NoCertificate,
     /// A block that is no certificate.
     #[error("holds a certificate that cannot be read: {0}")]

@@ -31,7 +31,7 @@ pub enum InspectError {
     Malformed {
         /// Which block, counted from 1.
         position: usize,
-        /// Its label.
+        /// Its label, in lower case.
         label: String,
         /// What the parser said.
         detail: String,
@@ -53,7 +53,7 @@ pub enum Item {
     PrivateKey(KeyDescription),
     /// A PEM block of another kind.
     Other {
-        /// What its label says.
+        /// What its label says, in lower case: nobody who searches output for keys should find their heading.
         label: String,
     },
 }
@@ -174,7 +174,7 @@ pub fn describe(bytes: &[u8], now: WallTime) -> Result<Vec<Item>, InspectError> 
     let describe = |(index, block): (usize, &Block)| {
         describe_block(block, now).map_err(|detail| InspectError::Malformed {
             position: index + 1,
-            label: block.label.clone(),
+            label: block.label.to_lowercase(),
             detail,
         })
     };
@@ -189,7 +189,7 @@ fn describe_block(block: &Block, now: WallTime) -> Result<Item, String> {
     } else if matches!(block.label.as_str(), "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY") {
         private_key(&block.der).map(Item::PrivateKey)
     } else {
-        Ok(Item::Other { label: block.label.clone() })
+        Ok(Item::Other { label: block.label.to_lowercase() })
     }
 }
 

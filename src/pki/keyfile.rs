@@ -45,7 +45,7 @@ impl KeyType {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyProblem {
     /// No private key in the file.
-    #[error("holds no private key in PEM (expected -----BEGIN PRIVATE KEY-----)")]
+    #[error("holds no private key in PEM")]
     Absent,
     /// It needs a passphrase.
     #[error("is encrypted; decrypt it first: openssl pkey -in OLD -out NEW")]
@@ -126,7 +126,7 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// rcgen would write PKCS#8 version 2, which OpenSSL before 3.4, Java and most others refuse to read.
+/// rcgen would write PKCS#8 version 2 (RFC 5958), which OpenSSL 3.0 refuses to read.
 fn generate_ed25519() -> Result<KeyPair, rcgen::Error> {
     let key = Ed25519KeyPair::generate().map_err(|_| rcgen::Error::RingUnspecified)?;
     let document = key.to_pkcs8v1().map_err(|_| rcgen::Error::RingUnspecified)?;

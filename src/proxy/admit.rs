@@ -27,9 +27,12 @@ impl Admitted<'_> {
     }
 }
 
-/// Refuses a transfer coding other than exactly `chunked` (RFC 9112 section 6.1). In HTTP/2 the field is malformed,
-/// and h2 has refused it.
-pub(super) fn check_framing(parts: &request::Parts) -> Result<(), Refusal> {
+/// Refuses more than `most_fields`, which hyper counts for HTTP/1 only, and a transfer coding other than exactly
+/// `chunked` (RFC 9112 section 6.1). In HTTP/2 that field is malformed, and h2 has refused it.
+pub(super) fn check_framing(parts: &request::Parts, most_fields: u32) -> Result<(), Refusal> {
+    if parts.headers.len() > most_fields as usize {
+        return Err(Refusal::TooManyFields);
+    }
     let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
@@ -205,7 +208,7 @@ mod tests {
             for coding in codings {
                 parts.headers.append(TRANSFER_ENCODING, HeaderValue::from_static(coding));
             }
-            assert_eq!(check_framing(&parts).is_ok(), fine, "{codings:?}");
+            assert_eq!(check_framing(&parts, 100).is_ok(), fine, "{codings:?}");
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
@@ -23,11 +24,12 @@ use super::io::{ClientIo, Deadlines};
 use super::pipeline;
 use super::rejected::Rejection;
 use super::response::ResponseBody;
-use super::settings::Timeouts;
+use super::settings::{Limits, Timeouts};
+use super::snapshot::Snapshot;
 use super::stream::StreamExecutor;
 use crate::drain::{DrainWatch, Phase};
 use crate::telemetry::ConnectionLine;
-use crate::tls::{self, HandshakeFailure, Protocol};
+use crate::tls::{self, HandshakeFailure, Protocol, TlsInfo};
 use crate::watchdog::Watchdog;
 
 /// After an answer that nobody may have read yet: how long, and how much, is read and thrown away.
@@ -39,51 +41,92 @@ const SHUTDOWN: Duration = Duration::from_secs(2);
 const HANDSHAKE_GRACE: Duration = Duration::from_secs(1);
 /// How long a client without a request may take to answer GOAWAY.
 const GO_AWAY: Duration = Duration::from_secs(2);
+/// HTTP/1 buffers: what may be read beyond the longest head, and what bodies need to flow.
+const READ_AHEAD: usize = 8 * 1024;
+const SMALLEST_BUFFER: usize = 64 * 1024;
 /// HTTP/2 windows: h2 counts small frames against the connection's, so it stays at a mebibyte.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 256 * 1024;
 
 /// Serves one accepted connection until it ends.
-pub async fn serve(proxy: Arc<Proxy>, socket: TcpStream, peer: std::net::SocketAddr) {
+pub async fn serve(proxy: Arc<Proxy>, socket: TcpStream, peer: SocketAddr) {
     let snapshot = proxy.snapshot();
-    let timeouts = snapshot.timeouts;
-    let shaken = tokio::select! {
-        shaken = tls::accept(&snapshot.profile, socket, timeouts.tls_handshake) => shaken,
-        () = no_time_left(proxy.drain.clone()) => return,
+    // Each stage is boxed: a connection spends its life in one of them and must not carry the room for the others.
+    let rest = match Box::pin(shake_hands(&snapshot, socket, proxy.drain.clone())).await {
+        None => return,
+        Some(Ok((stream, info))) => serve_http(proxy, &snapshot, peer, stream, info),
+        Some(Err(failure)) => Box::pin(refuse_handshake(proxy, peer, failure)),
     };
-    let limits = snapshot.limits;
     drop(snapshot);
-    match shaken {
-        Ok((stream, info)) => {
-            let protocol = info.protocol;
-            let connection = Arc::new(ClientConnection::new(proxy, peer, info, timeouts.max_connection_age));
-            let deadlines =
-                Deadlines { head: timeouts.request_headers, keepalive: timeouts.keepalive, send: timeouts.send };
-            let io = ClientIo::new(stream, protocol, Arc::clone(&connection.activity), deadlines);
-            match protocol {
-                Protocol::Http1 => serve_http1(io, connection, limits).await,
-                Protocol::Http2 => serve_http2(io, connection, limits, timeouts).await,
-            }
+    rest.await;
+}
+
+type Stage = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn serve_http(
+    proxy: Arc<Proxy>,
+    snapshot: &Snapshot,
+    peer: SocketAddr,
+    stream: TlsStream<TcpStream>,
+    info: TlsInfo,
+) -> Stage {
+    let (timeouts, limits) = (snapshot.timeouts, snapshot.limits);
+    let protocol = info.protocol;
+    let connection = Arc::new(ClientConnection::new(proxy, peer, info, timeouts.max_connection_age));
+    let deadlines = Deadlines { head: timeouts.request_headers, keepalive: timeouts.keepalive, send: timeouts.send };
+    let io = ClientIo::new(stream, protocol, Arc::clone(&connection.activity), deadlines);
+    match protocol {
+        Protocol::Http1 => Box::pin(serve_http1(http1_connection(io, &connection, limits), connection)),
+        Protocol::Http2 => {
+            let http = http2_connection(io, &connection, limits, timeouts.send);
+            Box::pin(serve_http2(http, connection, timeouts))
         }
-        Err(failure) => refuse_handshake(&proxy, peer, failure).await,
     }
 }
 
-/// A drain does not wait for those who only connect; one who came at the last moment still gets to say something.
-async fn no_time_left(mut drain: DrainWatch) {
-    drain.reached(Phase::Closing).await;
-    let _ = timeout(HANDSHAKE_GRACE, drain.reached(Phase::Cut)).await;
+/// `None` when a drain leaves no time for it: it does not wait for those who only connect, but one who came at the last
+/// moment still gets to say something.
+async fn shake_hands(
+    snapshot: &Snapshot,
+    socket: TcpStream,
+    mut drain: DrainWatch,
+) -> Option<Result<(TlsStream<TcpStream>, TlsInfo), HandshakeFailure>> {
+    let no_time_left = async {
+        drain.reached(Phase::Closing).await;
+        let _ = timeout(HANDSHAKE_GRACE, drain.reached(Phase::Cut)).await;
+    };
+    tokio::select! {
+        shaken = tls::accept(&snapshot.profile, socket, snapshot.timeouts.tls_handshake) => Some(shaken),
+        () = no_time_left => None,
+    }
 }
 
-async fn serve_http1(io: ClientIo<TlsStream<TcpStream>>, connection: Arc<ClientConnection>, limits: super::Limits) {
+type Http1 = http1::Connection<TokioIo<ClientIo<TlsStream<TcpStream>>>, Requests>;
+type Http2 = http2::Connection<TokioIo<ClientIo<TlsStream<TcpStream>>>, Requests, StreamExecutor>;
+
+fn http1_connection(
+    io: ClientIo<TlsStream<TcpStream>>,
+    connection: &Arc<ClientConnection>,
+    limits: Limits,
+) -> Box<Http1> {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(None).max_header_size(limits.request_headers as usize);
+    let longest_head = limits.request_headers as usize;
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_header_size(longest_head)
+        // hyper asks for the limit above once a head is complete; this one bounds a head that never is.
+        .max_buf_size((longest_head + READ_AHEAD).max(SMALLEST_BUFFER));
+    // Setting hyper's own default would cost an allocation a request.
     if limits.header_count != 100 {
         builder.max_headers(limits.header_count as usize);
     }
-    let service = Requests { connection: Arc::clone(&connection), streams: None };
-    let mut http = builder.serve_connection(TokioIo::new(io), service);
+    let service = Requests { connection: Arc::clone(connection), streams: None };
+    Box::new(builder.serve_connection(TokioIo::new(io), service))
+}
+
+async fn serve_http1(mut http: Box<Http1>, connection: Arc<ClientConnection>) {
     let mut drain = connection.proxy.drain.clone();
     let result = loop {
         let phase = tokio::select! {
@@ -101,8 +144,14 @@ async fn serve_http1(io: ClientIo<TlsStream<TcpStream>>, connection: Arc<ClientC
         return;
     }
     let io = http.into_parts().io.into_inner();
-    let rejection = result.err().and_then(|error| Rejection::of_http1(&error));
-    let owes_answer = io.owes_answer();
+    Box::pin(end_http1(io, connection, result.err())).await;
+}
+
+/// Ends a connection in a way that lets the client read what it was told last.
+async fn end_http1(io: ClientIo<TlsStream<TcpStream>>, connection: Arc<ClientConnection>, error: Option<hyper::Error>) {
+    // hyper says nothing to an HTTP/2 client that forgot its ALPN.
+    let owes_answer = io.owes_answer() || error.as_ref().is_some_and(hyper::Error::is_parse_version_h2);
+    let rejection = error.and_then(|error| Rejection::of_http1(&error, io.names_absurd_length()));
     let linger = connection.activity.is_to_linger() || owes_answer;
     let ended_by_peer = io.ended_by_peer();
     let mut stream = io.into_inner();
@@ -118,7 +167,9 @@ async fn serve_http1(io: ClientIo<TlsStream<TcpStream>>, connection: Arc<ClientC
     }
 }
 
-/// Lets a client that is still sending find the answer before the connection is gone (RFC 9112 section 9.6).
+/// Lets a client that is still sending find the answer before the connection is gone (RFC 9112 section 9.6). When
+/// enough has been read the socket stays open all the same: the client's next piece then waits instead of failing, and
+/// a client that looks both ways (curl) finds the answer.
 async fn read_on(mut socket: TcpStream) {
     let _ = timeout(LINGER, async {
         let mut thrown_away = vec![0; 16 * 1024];
@@ -129,19 +180,22 @@ async fn read_on(mut socket: TcpStream) {
                 Ok(length) => read += length,
             }
         }
+        drop(thrown_away);
+        let _ = socket.ready(Interest::ERROR).await;
     })
     .await;
 }
 
-async fn serve_http2(
+fn http2_connection(
     io: ClientIo<TlsStream<TcpStream>>,
-    connection: Arc<ClientConnection>,
-    limits: super::Limits,
-    timeouts: Timeouts,
-) {
-    let executor = StreamExecutor::new(timeouts.send);
-    let service = Requests { connection: Arc::clone(&connection), streams: Some(executor.clone()) };
-    let http = http2::Builder::new(executor)
+    connection: &Arc<ClientConnection>,
+    limits: Limits,
+    send: Duration,
+) -> Pin<Box<Http2>> {
+    let executor = StreamExecutor::new(send);
+    let service = Requests { connection: Arc::clone(connection), streams: Some(executor.clone()) };
+    let mut builder = http2::Builder::new(executor);
+    builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.h2_streams)
         .max_header_list_size(limits.request_headers)
@@ -151,9 +205,11 @@ async fn serve_http2(
         .max_local_error_reset_streams(100)
         // A client that is in the middle of a header block cannot answer, so this bounds that, too.
         .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .serve_connection(TokioIo::new(io), service);
-    let mut http = pin!(http);
+        .keep_alive_timeout(Duration::from_secs(10));
+    Box::pin(builder.serve_connection(TokioIo::new(io), service))
+}
+
+async fn serve_http2(mut http: Pin<Box<Http2>>, connection: Arc<ClientConnection>, timeouts: Timeouts) {
     let mut drain = connection.proxy.drain.clone();
     let mut published = connection.proxy.published.subscribe();
     let activity = &connection.activity;
@@ -232,7 +288,7 @@ fn log_rejection(connection: &ClientConnection, rejection: &Rejection) {
     });
 }
 
-async fn refuse_handshake(proxy: &Proxy, peer: std::net::SocketAddr, failure: HandshakeFailure) {
+async fn refuse_handshake(proxy: Arc<Proxy>, peer: SocketAddr, failure: HandshakeFailure) {
     let reason = match &failure {
         HandshakeFailure::Probe => return,
         HandshakeFailure::TimedOut => "timeout",
@@ -256,4 +312,33 @@ async fn refuse_handshake(proxy: &Proxy, peer: std::net::SocketAddr, failure: Ha
         .await;
         read_on(socket).await;
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, F>(_: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What every idle connection holds besides hyper's part and its buffers.
+    #[test]
+    fn the_futures_of_an_idle_connection_stay_small() {
+        let http1 = size(serve_http1);
+        assert!(http1 <= 512, "HTTP/1: {http1} bytes");
+        let http2 = size(|http, connection| serve_http2(http, connection, Timeouts::clone(&TIMEOUTS)));
+        assert!(http2 <= 1024, "HTTP/2: {http2} bytes");
+        let whole = size(|proxy, socket| serve(proxy, socket, SocketAddr::from(([127, 0, 0, 1], 1))));
+        assert!(whole <= 256, "all stages: {whole} bytes");
+    }
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        tls_handshake: Duration::ZERO,
+        request_headers: Duration::ZERO,
+        request_body_idle: Duration::ZERO,
+        send: Duration::ZERO,
+        keepalive: Duration::ZERO,
+        max_connection_age: Duration::ZERO,
+    };
 }

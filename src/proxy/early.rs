@@ -18,6 +18,9 @@ const MOST: u64 = 64 * 1024;
 /// How long is waited for them.
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// How long an HTTP/2 stream outlives its answer while its client is still sending.
+const OUTLIVE: Duration = Duration::from_millis(250);
+
 /// Whether the connection can be used after the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remainder {
@@ -28,22 +31,41 @@ pub(super) enum Remainder {
 }
 
 /// Reads a body to its end, if that is near.
-pub(super) async fn discard(parts: &request::Parts, body: Incoming) -> Remainder {
-    // An HTTP/2 stream is ended on its own: h2 sends RST_STREAM(NO_ERROR) when the body is dropped.
-    if body.is_end_stream() || parts.version == Version::HTTP_2 {
+pub(super) async fn discard(parts: &request::Parts, mut body: Incoming) -> Remainder {
+    if body.is_end_stream() {
+        return Remainder::None;
+    }
+    if parts.version == Version::HTTP_2 {
+        run_out(body);
         return Remainder::None;
     }
     // Reading would make hyper ask for the body.
     if parts.headers.contains_key(EXPECT) || body.size_hint().lower() > MOST {
         return Remainder::Unread;
     }
-    match timeout(LONGEST, read_to_end(body)).await {
+    match timeout(LONGEST, read_to_end(&mut body)).await {
         Ok(true) => Remainder::None,
         Ok(false) | Err(_) => Remainder::Unread,
     }
 }
 
-async fn read_to_end(mut body: Incoming) -> bool {
+/// Lets an HTTP/2 body run out while its answer is on its way. A short one ends; a long one is broken off with
+/// RST_STREAM(NO_ERROR), which h2 sends when the body is dropped, but not in the same breath as the answer: clients
+/// that read both at once (curl 7.88 for one) take the reset for a failure.
+pub(super) fn run_out(body: Incoming) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    runtime.spawn(async move {
+        let _ = timeout(OUTLIVE, async {
+            let mut body = body;
+            if !read_to_end(&mut body).await {
+                std::future::pending::<()>().await;
+            }
+        })
+        .await;
+    });
+}
+
+async fn read_to_end(body: &mut Incoming) -> bool {
     let mut read = 0;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return false };

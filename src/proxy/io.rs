@@ -21,6 +21,8 @@ use super::activity::Activity;
 use crate::tls::Protocol;
 use crate::watchdog::Watchdog;
 
+/// How 2^64 - 1 and 2^64 - 2 begin.
+const ABSURD_LENGTH: &[u8] = b"1844674407370955161";
 /// A connection that was made just before a drain closes the idle ones still gets to send its first request.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,7 @@ pub(super) struct ClientIo<S> {
     read_watchdog: Watchdog,
     write_watchdog: Watchdog,
     request_line: RequestLine,
+    names_absurd_length: bool,
     held_back: bool,
     ended_by_peer: bool,
     /// What has been thrown away since our half ended; `None` before.
@@ -91,6 +94,7 @@ impl<S> ClientIo<S> {
             read_watchdog,
             write_watchdog: Watchdog::default(),
             request_line: RequestLine::Before,
+            names_absurd_length: false,
             held_back: false,
             ended_by_peer: false,
             lingered: None,
@@ -100,6 +104,11 @@ impl<S> ClientIo<S> {
     /// Whether an answer of hyper's own was held back: then one is due.
     pub(super) fn owes_answer(&self) -> bool {
         self.held_back
+    }
+
+    /// Whether a head held a number that hyper takes for a length too large to count.
+    pub(super) fn names_absurd_length(&self) -> bool {
+        self.names_absurd_length
     }
 
     /// Whether the other side has ended its half.
@@ -132,6 +141,7 @@ impl<S> ClientIo<S> {
             self.reading = Reading::Head;
             self.read_watchdog.arm(Instant::now() + self.deadlines.head);
         }
+        self.names_absurd_length |= memchr::memmem::find(bytes, ABSURD_LENGTH).is_some();
         let mut rest = bytes;
         if self.request_line == RequestLine::Before {
             // Empty lines before a request line are ignored (RFC 9112 section 2.2).

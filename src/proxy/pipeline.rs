@@ -81,7 +81,7 @@ fn decide<'a>(
     record: &mut Record,
 ) -> Result<Decision<'a>, Refusal> {
     let had_fragment = connection.activity.take_fragment();
-    admit::check_framing(parts)?;
+    admit::check_framing(parts, snapshot.limits.header_count)?;
     if is_health(snapshot, parts) && !had_fragment {
         record.is_health();
         return Ok(Decision::Health);
@@ -104,6 +104,9 @@ fn decide<'a>(
     let facts = Facts { client: &client.certificate };
     let grant = policy::decide(route.access, facts).map_err(Refusal::Forbidden)?;
     record.route(snapshot, index);
+    if let Some(prefix) = &route.strip_prefix {
+        admitted.path.check_without(prefix).map_err(Refusal::Path)?;
+    }
     if body.size_hint().lower() > route.max_request_body {
         return Err(Refusal::BodyTooLarge(route.max_request_body));
     }

@@ -24,6 +24,8 @@ pub(super) enum Refusal {
     TransferCoding,
     /// A target over its limit.
     UriTooLong,
+    /// More fields than there may be. HTTP/1 heads are counted where they are read.
+    TooManyFields,
     /// CONNECT and TRACE.
     MethodNeverAllowed,
     /// A client without a valid certificate, or one that the route does not let in.
@@ -52,6 +54,7 @@ impl Refusal {
             }
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::MethodNeverAllowed | Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -77,6 +80,7 @@ impl Refusal {
             Self::AmbiguousPath => "ambiguous_path",
             Self::TransferCoding => "transfer_coding",
             Self::UriTooLong => "uri_too_long",
+            Self::TooManyFields => "headers_too_large",
             Self::MethodNeverAllowed | Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::Forbidden(reason) => reason.as_str(),
             Self::NotFound => "no_route",
@@ -109,6 +113,7 @@ impl Refusal {
             }
             Self::TransferCoding => "The only transfer coding understood here is chunked.".to_owned(),
             Self::UriTooLong => "The request target is longer than is accepted here.".to_owned(),
+            Self::TooManyFields => "The request has more header fields than are accepted here.".to_owned(),
             Self::MethodNeverAllowed => "This method is not accepted on any path.".to_owned(),
             Self::Forbidden(reason) => reason.advice().to_owned(),
             Self::NotFound => "No route matches this path.".to_owned(),
@@ -131,11 +136,15 @@ impl Refusal {
         }
     }
 
-    /// Whether the connection cannot be used after the answer: what follows on it may not be a request.
+    /// Whether the connection ends with the answer: who sends what cannot be read once may go on doing so, and what
+    /// follows on the connection may not be a request.
     pub(super) fn ends_connection(&self) -> bool {
         matches!(
-            self,
-            Self::TransferCoding | Self::BodyTooSlow | Self::BodyMalformed | Self::Upstream(FailureKind::RequestBody)
+            self.status(),
+            StatusCode::BAD_REQUEST
+                | StatusCode::NOT_IMPLEMENTED
+                | StatusCode::URI_TOO_LONG
+                | StatusCode::REQUEST_TIMEOUT
         )
     }
 

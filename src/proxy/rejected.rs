@@ -13,16 +13,20 @@ pub(super) struct Rejection {
 }
 
 impl Rejection {
-    /// What an HTTP/1 connection ended with; `None` when that is nobody's fault, or nobody is there to be told.
-    pub(super) fn of_http1(error: &hyper::Error) -> Option<Self> {
+    /// What an HTTP/1 connection ended with; `None` when that is nobody's fault, or nobody is there to be told. To
+    /// hyper a length that does not fit in 64 bits less two is a head that is too large; `names_absurd_length` tells
+    /// whether the head names one.
+    pub(super) fn of_http1(error: &hyper::Error, names_absurd_length: bool) -> Option<Self> {
         let detail = error.to_string();
-        let (status, reason) = if error.is_parse_too_large() {
+        let (status, reason) = if detail.contains("URI too long") {
+            (StatusCode::URI_TOO_LONG, "uri_too_long")
+        } else if error.is_parse_too_large() && names_absurd_length {
+            (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large")
+        } else if error.is_parse_too_large() {
             (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large")
         } else if !error.is_parse() {
             return None;
-        } else if detail.contains("URI too long") {
-            (StatusCode::URI_TOO_LONG, "uri_too_long")
-        } else if detail.contains("transfer-encoding") {
+        } else if detail.contains("invalid transfer-encoding") {
             (StatusCode::NOT_IMPLEMENTED, "transfer_coding")
         } else {
             (StatusCode::BAD_REQUEST, "bad_request")

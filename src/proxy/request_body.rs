@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::early;
 use super::headers::clean_trailers;
 use super::snapshot::Snapshot;
 use crate::watchdog::Watchdog;
@@ -78,7 +79,8 @@ impl BodyState {
 
 /// A client's request body.
 pub(super) struct ClientBody {
-    incoming: Incoming,
+    /// `None` only while this is dropped.
+    incoming: Option<Incoming>,
     state: Arc<BodyState>,
     snapshot: Arc<Snapshot>,
     /// Names that the client announced in `Trailer`; `None` for HTTP/2, where there is no need to.
@@ -97,7 +99,7 @@ impl ClientBody {
         limit: u64,
     ) -> Self {
         let idle = snapshot.timeouts.request_body_idle;
-        Self { incoming, state, snapshot, declared, limit, idle, watchdog: Watchdog::default() }
+        Self { incoming: Some(incoming), state, snapshot, declared, limit, idle, watchdog: Watchdog::default() }
     }
 
     fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, Box<dyn StdError + Send + Sync>>>> {
@@ -122,7 +124,8 @@ impl Body for ClientBody {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.incoming).poll_frame(context) {
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Pending => {
                 if !this.watchdog.is_armed() {
                     this.watchdog.arm(Instant::now() + this.idle);
@@ -144,7 +147,7 @@ impl Body for ClientBody {
                 if bytes > this.limit {
                     return this.fail(BodyFault::TooLarge);
                 }
-                if this.incoming.is_end_stream() {
+                if incoming.is_end_stream() {
                     this.state.complete.store(true, Ordering::Relaxed);
                 }
                 Poll::Ready(Some(Ok(this.pass(frame))))
@@ -153,11 +156,24 @@ impl Body for ClientBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or_else(SizeHint::default, Incoming::size_hint)
+    }
+}
+
+impl Drop for ClientBody {
+    /// The upstream has answered without waiting for all of the body.
+    fn drop(&mut self) {
+        if let Some(incoming) = self.incoming.take()
+            && self.declared.is_none()
+            && !self.state.is_complete()
+            && self.state.fault().is_none()
+        {
+            early::run_out(incoming);
+        }
     }
 }
 

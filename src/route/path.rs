@@ -81,6 +81,18 @@ impl<'a> Readings<'a> {
         Ok(Self { literal, others })
     }
 
+    /// Whether what is left of the path without `prefix` is a path, too. Dot segments that lead out of the prefix and
+    /// back in again, as in `/api/../api/x`, would climb above the root without it.
+    ///
+    /// # Errors
+    /// [`PathError::AboveRoot`].
+    pub fn check_without(&self, prefix: &str) -> Result<(), PathError> {
+        match self.literal.strip_prefix(prefix) {
+            None | Some("") => Ok(()),
+            Some(rest) => Readings::of(rest).map(|_| ()),
+        }
+    }
+
     /// The path, when it has one meaning only.
     pub fn only(&self) -> Option<&str> {
         self.others.is_empty().then_some(&*self.literal)
@@ -207,6 +219,23 @@ mod tests {
         ];
         for (path, expected) in cases {
             assert_eq!(readings(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_without_a_prefix_stays_below_the_root() {
+        for (path, prefix, fine) in [
+            ("/api/x", "/api", true),
+            ("/api", "/api", true),
+            ("/api/a/../b", "/api", true),
+            ("/%61pi/x", "/api", true),
+            ("/api/../api/x", "/api", false),
+            ("/api/%2e%2e/api/x", "/api", false),
+            ("/api/..%2fapi/x", "/api", false),
+            ("/a/b/../b/x", "/a/b", false),
+            ("/a/b/../b/x", "/a", true),
+        ] {
+            assert_eq!(Readings::of(path).unwrap().check_without(prefix).is_ok(), fine, "{path} without {prefix}");
         }
     }
 

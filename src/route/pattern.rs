@@ -65,14 +65,6 @@ impl PathPattern {
         }
         Ok(if is_prefix { Self::Prefix(fixed.into()) } else { Self::Exact(fixed.into()) })
     }
-
-    /// Whether a canonical path is covered.
-    pub fn covers(&self, path: &str) -> bool {
-        match self {
-            Self::Exact(exact) => path == &**exact,
-            Self::Prefix(prefix) => path.starts_with(&**prefix),
-        }
-    }
 }
 
 impl fmt::Display for PathPattern {
@@ -131,14 +123,6 @@ mod tests {
             ("/é", PatternError::NotCanonical),
         ] {
             assert_eq!(PathPattern::parse(text), Err(error), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_prefix_ends_at_a_segment() {
-        let api = PathPattern::parse("/api/*").unwrap();
-        for (path, covered) in [("/api/", true), ("/api/x/y", true), ("/api", false), ("/apix", false), ("/", false)] {
-            assert_eq!(api.covers(path), covered, "{path}");
         }
     }
 }

@@ -56,14 +56,16 @@ struct Fields {
 }
 
 impl Fields {
+    /// `time`, `level` and `event` come first, where an eye looks for them.
     fn into_json(self, time: &str, level: Level) -> String {
-        let mut line = Map::new();
-        line.insert("time".to_owned(), time.into());
-        line.insert("level".to_owned(), level.as_str().to_ascii_lowercase().into());
-        line.insert("event".to_owned(), "log".into());
-        line.insert("message".to_owned(), self.message.into());
-        line.extend(self.others);
-        format!("{}\n", Value::Object(line))
+        let level = level.as_str().to_ascii_lowercase();
+        let message = Value::from(self.message);
+        let mut line = format!("{{\"time\":\"{time}\",\"level\":\"{level}\",\"event\":\"log\",\"message\":{message}");
+        for (name, value) in self.others {
+            let _ = write!(line, ",{}:{value}", Value::from(name));
+        }
+        line.push_str("}\n");
+        line
     }
 
     fn into_text(self, time: &str, level: Level) -> String {

@@ -6,6 +6,12 @@ pub enum Error {
     /// A file that cannot be read.
     #[error("cannot read {0}: {1}")]
     Unreadable(String, #[source] std::io::Error),
+    /// A file that is not there.
+    #[error(
+        "there is no file {0}: paths are relative to the folder the gateway is started in; \
+         `gateway certs init` and `gateway certs server` make certificates"
+    )]
+    Missing(String),
     /// PEM or DER that cannot be decoded.
     #[error("{0} is garbled: {1}")]
     Garbled(String, String),

@@ -4,6 +4,7 @@ use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectP
 use x509_parser::der_parser::asn1_rs::ToDer as _;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::key;
 use crate::identity::Reason;
 
 /// A client decides how many certificates it sends; this many signatures are checked to find the better reason.
@@ -37,38 +38,66 @@ pub(super) fn reason(error: &webpki::Error) -> Reason {
     }
 }
 
-/// Follows issuers from the leaf by name and signature alone. `None` when they lead to a trust anchor.
-pub(super) fn find_issuer(
+/// What following issuers by name and signature alone has found.
+pub(super) struct Trace<'a> {
+    /// Why it led nowhere; `None` when it led to a trust anchor, or was given up.
+    pub(super) fault: Option<Reason>,
+    /// The certificates it went over, without the leaf.
+    pub(super) above: Vec<X509Certificate<'a>>,
+}
+
+/// Follows issuers from the leaf by name and signature alone.
+pub(super) fn trace<'a>(
     leaf: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
+    intermediates: &'a [CertificateDer<'_>],
     anchors: &[TrustAnchor<'_>],
     algorithms: &[&dyn SignatureVerificationAlgorithm],
+) -> Trace<'a> {
+    let mut above = Vec::new();
+    let fault = match X509Certificate::from_der(leaf) {
+        Err(_) => Some(Reason::Malformed),
+        Ok((_, leaf)) => follow(&leaf, intermediates, anchors, algorithms, &mut above),
+    };
+    Trace { fault, above }
+}
+
+fn follow<'a>(
+    leaf: &X509Certificate<'_>,
+    intermediates: &'a [CertificateDer<'_>],
+    anchors: &[TrustAnchor<'_>],
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
+    above: &mut Vec<X509Certificate<'a>>,
 ) -> Option<Reason> {
-    let Ok((_, mut current)) = X509Certificate::from_der(leaf) else { return Some(Reason::Malformed) };
     let candidates: Vec<_> =
         intermediates.iter().filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1)).collect();
     let mut budget = SIGNATURE_BUDGET;
-    let mut found = Reason::UnknownIssuer;
     loop {
-        for anchor in anchors.iter().filter(|anchor| names_issuer(&current, anchor)) {
-            let key = spki_of_anchor(anchor);
-            if signed_by(&current, &key, algorithms, &mut budget)? {
-                return None;
+        let current = above.last().unwrap_or(leaf);
+        let mut faults = Vec::new();
+        for anchor in anchors.iter().filter(|anchor| names_issuer(current, anchor)) {
+            match signed_by(current, &spki_of_anchor(anchor), algorithms, &mut budget)? {
+                Ok(()) => return None,
+                Err(fault) => faults.push(fault),
             }
-            found = Reason::BadSignature;
         }
-        let mut issuers = candidates.iter().filter(|issuer| {
+        let issuers = candidates.iter().filter(|issuer| {
             issuer.subject().as_raw() == current.issuer().as_raw() && issuer.subject() != current.subject()
         });
-        let next = loop {
-            let Some(issuer) = issuers.next() else { return Some(found) };
+        let mut next = None;
+        for issuer in issuers {
             let key = SubjectPublicKeyInfoDer::from(issuer.public_key().raw);
-            if signed_by(&current, &key, algorithms, &mut budget)? {
-                break issuer.clone();
+            match signed_by(current, &key, algorithms, &mut budget)? {
+                Ok(()) => {
+                    next = Some(issuer.clone());
+                    break;
+                }
+                Err(fault) => faults.push(fault),
             }
-            found = Reason::BadSignature;
-        };
-        current = next;
+        }
+        match next {
+            Some(next) => above.push(next),
+            None => return Some(faults.into_iter().min().unwrap_or(Reason::UnknownIssuer)),
+        }
     }
 }
 
@@ -100,18 +129,23 @@ fn signed_by(
     key: &SubjectPublicKeyInfoDer<'_>,
     algorithms: &[&dyn SignatureVerificationAlgorithm],
     budget: &mut usize,
-) -> Option<bool> {
-    let Ok(entity) = webpki::RawPublicKeyEntity::try_from(key) else { return Some(false) };
+) -> Option<Result<(), Reason>> {
+    let Ok(entity) = webpki::RawPublicKeyEntity::try_from(key) else { return Some(Err(Reason::UnsupportedKey)) };
+    if !key::is_supported(key) {
+        return Some(Err(Reason::UnsupportedKey));
+    }
     let identifier = certificate.signature_algorithm.algorithm.to_der_vec().unwrap_or_default();
+    let mut fault = Reason::UnsupportedKey;
     for algorithm in algorithms {
         if !algorithm.signature_alg_id().as_ref().starts_with(&identifier) {
             continue;
         }
+        fault = Reason::BadSignature;
         *budget = budget.checked_sub(1)?;
         let message = certificate.tbs_certificate.as_ref();
         if entity.verify_signature(*algorithm, message, &certificate.signature_value.data).is_ok() {
-            return Some(true);
+            return Some(Ok(()));
         }
     }
-    Some(false)
+    Some(Err(fault))
 }

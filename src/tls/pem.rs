@@ -1,7 +1,7 @@
 //! Reading certificates and keys from PEM, with errors that tell a swapped or wrong file from a garbled one.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
@@ -17,7 +17,10 @@ const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 /// The bytes behind a source.
 pub(super) fn read(source: &PemSource) -> Result<Zeroizing<Vec<u8>>, Error> {
     match source {
-        PemSource::File(path) => read_file(path).map_err(|error| Error::Unreadable(source.to_string(), error)),
+        PemSource::File(path) => read_file(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::Missing(source.to_string()),
+            _ => Error::Unreadable(source.to_string(), error),
+        }),
         PemSource::Environment { value, .. } => Ok(Zeroizing::new(pem_of_variable(value))),
     }
 }

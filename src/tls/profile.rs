@@ -57,7 +57,8 @@ impl TlsProfile {
             }
         };
         let mut server = builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
-        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // curl --http1.0 offers nothing but its own, and is served HTTP/1 all the same.
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec()];
         // A resumed session would carry a client's identity past its certificate's end: rustls restores the chain
         // from the ticket and asks nobody.
         server.session_storage = Arc::new(NoServerSessionStorage {});

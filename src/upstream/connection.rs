@@ -8,11 +8,11 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -37,7 +37,7 @@ const MOST_FIELDS: usize = 200;
 pub(super) struct Connection {
     sender: http1::SendRequest<RequestBody>,
     driver: http1::Connection<TokioIo<Observed>, RequestBody>,
-    socket: Arc<Socket>,
+    signals: Arc<Signals>,
     watchdog: Watchdog,
     idle_since: Instant,
     used: bool,
@@ -56,8 +56,8 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
-        let socket = Arc::new(Socket { stream, answered: AtomicBool::new(false) });
-        let io = TokioIo::new(Observed { socket: Arc::clone(&socket), is_deaf: false });
+        let signals = Arc::<Signals>::default();
+        let io = TokioIo::new(Observed { stream, signals: Arc::clone(&signals), is_deaf: false });
         let (sender, driver) = http1::Builder::new()
             .max_headers(MOST_FIELDS)
             .max_header_size(LONGEST_HEAD)
@@ -67,7 +67,7 @@ impl Connection {
         Ok(Box::new(Self {
             sender,
             driver,
-            socket,
+            signals,
             watchdog: Watchdog::default(),
             idle_since: Instant::now(),
             used: false,
@@ -80,10 +80,13 @@ impl Connection {
         self.idle_since.elapsed()
     }
 
-    /// Whether it can take a request, as far as is known: looks at the socket without waiting.
+    /// Whether it can take a request: asks the socket without waiting.
     pub(super) fn is_open(&mut self) -> bool {
+        self.signals.ask_kernel.store(true, Ordering::Relaxed);
         self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.ended && self.sender.is_ready() && self.socket.is_quiet()
+        // hyper has read, and so asked, unless it knew better.
+        let asked = !self.signals.ask_kernel.swap(false, Ordering::Relaxed);
+        asked && !self.ended && self.sender.is_ready()
     }
 
     /// Notes that it is idle from now on. Tells whether it can be used again.
@@ -116,7 +119,7 @@ impl Connection {
         request: Request<RequestBody>,
         first_byte: Duration,
     ) -> Result<Response<Incoming>, Failure> {
-        self.socket.answered.store(false, Ordering::Relaxed);
+        self.signals.answered.store(false, Ordering::Relaxed);
         let progress = request.body().progress();
         let mut answer = pin!(self.sender.try_send_request(request));
         let mut last_progress = Instant::now();
@@ -155,7 +158,7 @@ impl Connection {
             let replay = if self.used { Replay::Unsent(request) } else { Replay::Elsewhere(request) };
             return Failure::new(FailureKind::Reset, replay);
         }
-        let answered = self.socket.answered.load(Ordering::Relaxed);
+        let answered = self.signals.answered.load(Ordering::Relaxed);
         let error = error.into_error();
         if error.is_user() {
             return Failure::new(FailureKind::RequestBody, Replay::Never);
@@ -176,38 +179,20 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// A socket, and whether anything was received from it since the last request.
-struct Socket {
-    stream: TcpStream,
+/// What a connection and its socket, which hyper owns, tell each other.
+#[derive(Debug, Default)]
+struct Signals {
+    /// Whether the upstream has sent a byte since the last request.
     answered: AtomicBool,
-}
-
-impl Socket {
-    /// Whether there is nothing to read and no end. The kernel is asked: the runtime hears of an end only when it
-    /// next looks around, and a request that is sent before then is lost.
-    fn is_quiet(&self) -> bool {
-        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
-        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-    }
-
-    fn poll_send(
-        &self,
-        context: &mut Context<'_>,
-        send: impl Fn(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(context))?;
-            match send(&self.stream) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
-            }
-        }
-    }
+    /// Whether the next read is to ask the kernel, and not the runtime, if there is anything to read. The runtime
+    /// hears of an end only when it next looks around, and a request that is sent before then is lost.
+    ask_kernel: AtomicBool,
 }
 
 /// The socket as hyper reads and writes it.
 struct Observed {
-    socket: Arc<Socket>,
+    stream: TcpStream,
+    signals: Arc<Signals>,
     /// The upstream takes no more. It may have answered before it hung up, and hyper, told of a failed write, would
     /// not look for that answer: so a write that failed is one that does not get on, and reading decides.
     is_deaf: bool,
@@ -223,23 +208,30 @@ impl Observed {
         }
         outcome
     }
+
+    /// Whether there is nothing to read and no end.
+    fn is_quiet(&self) -> bool {
+        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 impl AsyncRead for Observed {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.socket.stream.poll_read_ready(context))?;
-            match self.socket.stream.try_read_buf(buffer) {
-                Ok(length) => {
-                    if length > 0 {
-                        self.socket.answered.store(true, Ordering::Relaxed);
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.signals.ask_kernel.swap(false, Ordering::Relaxed) && !self.is_quiet() {
+            // An end, or bytes that nobody asked for: either way this connection is not to be used again.
+            return Poll::Ready(Ok(()));
         }
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.signals.answered.store(true, Ordering::Relaxed);
+        }
+        outcome
     }
 }
 
@@ -248,7 +240,7 @@ impl AsyncWrite for Observed {
         if self.is_deaf {
             return Poll::Pending;
         }
-        let outcome = self.socket.poll_send(context, |stream| stream.try_write(bytes));
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.written(context, outcome)
     }
 
@@ -260,22 +252,20 @@ impl AsyncWrite for Observed {
         if self.is_deaf {
             return Poll::Pending;
         }
-        let outcome = self.socket.poll_send(context, |stream| stream.try_write_vectored(slices));
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.written(context, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.stream.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Nothing is buffered here.
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // One that is gone already needs no telling.
-        let _ = SockRef::from(&self.socket.stream).shutdown(Shutdown::Write);
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_shutdown(context).map(|_| Ok(()))
     }
 }

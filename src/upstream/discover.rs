@@ -35,7 +35,12 @@ pub(super) async fn run(cluster: Weak<Cluster>, resolver: Resolver, name: HostNa
             Publish::Same => {}
             Publish::Set(addresses) => {
                 let addresses: Vec<_> = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
-                tracing::info!(upstream = cluster.name(), endpoints = ?addresses, "the upstream's endpoints are new");
+                let text: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+                tracing::info!(
+                    upstream = cluster.name(),
+                    endpoints = text.join(", "),
+                    "the upstream's endpoints are new"
+                );
                 cluster.publish(&addresses);
             }
         }

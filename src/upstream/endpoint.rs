@@ -17,6 +17,7 @@ pub struct Endpoint {
     in_flight: AtomicUsize,
     /// Set when the name no longer stands for this address: what comes back is not kept.
     retired: AtomicBool,
+    #[expect(clippy::vec_box, reason = "a connection is large, and is handed around as a box")]
     idle: Mutex<Vec<Box<Connection>>>,
 }
 

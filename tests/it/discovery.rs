@@ -119,7 +119,7 @@ async fn addresses_that_change_are_followed_and_requests_under_way_stay() {
         }
     })
     .await;
-    let new = Upstream::raw_on(SocketAddr::new("127.0.0.2".parse().unwrap(), old.address.port()), |_, stream| async {
+    let _new = Upstream::raw_on(SocketAddr::new("127.0.0.2".parse().unwrap(), old.address.port()), |_, stream| async {
         let mut wire = Wire::new(stream);
         while wire.head().await.is_some() {
             wire.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew").await;
@@ -265,7 +265,7 @@ async fn the_last_good_answer_is_kept_for_a_while_when_the_name_cannot_be_resolv
     ] {
         let fake = Fake::start(good.clone()).await;
         let dns = "min_ttl = \"100ms\"\nmax_ttl = \"100ms\"\nstale_for = \"700ms\"";
-        let (gateway, client) = following(upstreams[0].address.port(), fake.address, dns, "").await;
+        let (_gateway, client) = following(upstreams[0].address.port(), fake.address, dns, "").await;
         assert_eq!(client.get("/x").await.status, 200);
         fake.now(bad);
         let begun = Instant::now();

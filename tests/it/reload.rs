@@ -143,7 +143,11 @@ async fn streams_of_a_client_that_is_still_trusted_are_not_cut() {
     gateway.reload_with(&configuration).await.unwrap();
     assert_eq!(client.get("/x").await.text(), "upstream GET /x", "the new upstream is in force");
     end.notify_one();
-    eventually("one of them to go on", async || Some(end.notify_one())).await;
+    eventually("one of them to go on", async || {
+        end.notify_one();
+        Some(())
+    })
+    .await;
     assert_eq!(soon(body.data()).await.unwrap().unwrap(), "half");
     end.notify_one();
     raw.until("half").await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Exit, Failure, Format};
+use super::{Exit, Failure, Format, json_path};
 use crate::cli::output;
 use crate::pki::{Row, State, Store, rfc3339};
 
@@ -15,7 +15,10 @@ pub(super) fn run(store: &Store, format: Format) -> Result<Exit, Failure> {
             table(&inventory.rows).iter().for_each(output::line);
             output::note(summary(&inventory.rows));
         }
-        Format::Json => output::line(json!({ "certificates": inventory.rows, "unreadable": inventory.unreadable })),
+        Format::Json => {
+            let unreadable: Vec<String> = inventory.unreadable.iter().map(|path| json_path(path)).collect();
+            output::line(json!({ "certificates": inventory.rows, "unreadable": unreadable }));
+        }
     }
     for path in &inventory.unreadable {
         output::warning(format_args!("{} holds no certificate that can be read", path.display()));
@@ -31,7 +34,8 @@ fn summary(rows: &[Row]) -> String {
         .chunk_by(|a, b| a == b)
         .filter_map(|same| Some(format!("{} {}", same.len(), same.first()?.as_str())))
         .collect();
-    format!("{} certificates: {}", rows.len(), counts.join(", "))
+    let plural = if rows.len() == 1 { "" } else { "s" };
+    format!("{} certificate{plural}: {}", rows.len(), counts.join(", "))
 }
 
 fn table(rows: &[Row]) -> Vec<String> {

@@ -10,9 +10,10 @@ mod list;
 mod report;
 mod server;
 mod show;
+mod verify;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
@@ -52,6 +53,8 @@ enum Command {
     List,
     /// Describe certificates, revocation lists and keys in a file
     Show(show::Arguments),
+    /// Say whether the gateway would accept a client's certificate, or clients the server's
+    Verify(verify::Arguments),
 }
 
 /// For people or for programs.
@@ -129,6 +132,7 @@ pub(super) fn run(arguments: Arguments) -> Exit {
         Command::Client(arguments) => client::run(&store, arguments, format),
         Command::List => list::run(&store, format),
         Command::Show(arguments) => show::run(&store, &arguments, format),
+        Command::Verify(arguments) => verify::run(&store, arguments, format),
     };
     outcome.unwrap_or_else(|failure| {
         output::error(failure.message);
@@ -143,6 +147,11 @@ fn command_line(store: &Store, rest: &str) -> String {
     } else {
         format!("gateway certs --dir {} {rest}", quoted(&store.root().to_string_lossy()))
     }
+}
+
+/// A path as JSON can hold it; one that is not UTF-8 loses what is not.
+fn json_path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// As a POSIX shell reads it back.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Format, command_line, quoted};
+use super::{Format, command_line, json_path, quoted};
 use crate::cli::output;
 use crate::pki::{Issued, Kind, Store, days_between, rfc3339};
 
@@ -54,9 +54,9 @@ fn json(store: &Store, issued: &Issued) -> serde_json::Value {
         "not_before": rfc3339(facts.not_before),
         "not_after": rfc3339(facts.not_after),
         "days_left": days_between(store.now(), facts.not_after),
-        "certificate": issued.certificate,
-        "key": issued.key,
-        "files": issued.files,
+        "certificate": json_path(&issued.certificate),
+        "key": json_path(&issued.key),
+        "files": issued.files.iter().map(|file| json_path(file)).collect::<Vec<_>>(),
         "warnings": issued.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

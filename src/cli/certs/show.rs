@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::describe::lines;
-use super::{Exit, Failure, Format};
+use super::{Exit, Failure, Format, json_path};
 use crate::cli::output;
 use crate::pki::{Store, describe};
 
@@ -28,7 +28,7 @@ pub(super) fn run(store: &Store, arguments: &Arguments, format: Format) -> Resul
     let items =
         describe(&bytes, store.now()).map_err(|error| Failure::finding(format!("{} {error}", path.display())))?;
     match format {
-        Format::Json => output::line(json!({ "file": path, "items": items })),
+        Format::Json => output::line(json!({ "file": json_path(&path), "items": items })),
         Format::Text => {
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {

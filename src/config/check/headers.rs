@@ -2,7 +2,7 @@
 
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file::Headers;
-use crate::proxy::HeaderSettings;
+use crate::proxy::{HeaderSettings, is_protected};
 
 /// Names with a meaning to the message itself, or to one connection only (RFC 9110 section 7.6.1).
 const FRAMING: [&str; 12] = [
@@ -19,24 +19,6 @@ const FRAMING: [&str; 12] = [
     "transfer-encoding",
     "upgrade",
 ];
-
-/// Names by which an upstream is told who the client is.
-const PROTECTED: [&str; 10] = [
-    "client-cert",
-    "client-cert-chain",
-    "forwarded",
-    "x-client-dn",
-    "x-client-s-dn",
-    "x-client-verify",
-    "x-forwarded-client-cert",
-    "x-real-ip",
-    "x-request-id",
-    "x-client-cert",
-];
-
-/// Beginnings of such names.
-const PROTECTED_PREFIXES: [&str; 6] =
-    ["x-forwarded-", "x-ssl-", "ssl-client-", "x-client-cert", "x-amzn-mtls-", "x-forwarded-tls-client-cert"];
 
 /// Checks both lists.
 pub(super) fn check(headers: &Headers, said: &mut Vec<Diagnostic>) {
@@ -85,13 +67,6 @@ pub(super) fn settings(headers: Headers) -> HeaderSettings {
 fn normalised(name: &str) -> String {
     let fold = |character: char| if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { '-' };
     name.chars().map(fold).collect()
-}
-
-fn is_protected(normalised: &str) -> bool {
-    PROTECTED.contains(&normalised)
-        || PROTECTED_PREFIXES.iter().any(|prefix| normalised.starts_with(prefix))
-        || normalised.contains("client-cert")
-        || normalised.contains("clientcert")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod routes;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Origin};
 use super::file::{ClientAuth, Drain, File, Listener, Mode, Timeouts, Upstream};
 use super::quantity::print_duration;
 use super::reader::{Located, Shape as _};
@@ -70,7 +70,10 @@ fn addresses(listener: &Listener, health: Option<&Located<SocketAddr>>, said: &m
             } else {
                 format!("{} cannot be listened on beside {}", address.value, other.value)
             };
-            let hint = format!("the other is from {}", other.origin);
+            let hint = match &other.origin {
+                Origin::Default => "the other is the default of listener.address".to_owned(),
+                origin => format!("the other is from {origin}"),
+            };
             said.push(Diagnostic::error(address.origin.clone(), message).help(hint));
         }
         seen.push(address);

@@ -1,5 +1,7 @@
 //! Routes against each other, against the health path, and against the upstreams.
 
+use std::collections::BTreeSet;
+
 use crate::config::diagnostic::{Diagnostic, Origin, quoted};
 use crate::config::file::{File, Mode, Route};
 use crate::config::reader::nearest;
@@ -16,14 +18,17 @@ pub(super) fn check(file: &File, said: &mut Vec<Diagnostic>) {
         target(route, &names, said);
         prefix(route, said);
         access(route, file, said);
+        body(route, said);
     }
-    for upstream in &file.upstreams {
-        let used =
-            file.routes.iter().any(|route| route.upstream.as_ref().is_some_and(|name| name.value == upstream.name));
-        // A route that could not be read may have been the one.
-        let unsure = file.routes.is_empty()
-            || file.routes.iter().any(|route| route.upstream.is_none() && route.respond.is_none());
-        if !used && !unsure {
+    // A route whose upstream is misspelled, or could not be read, may have been the one that is missed here.
+    let unsure = file.routes.is_empty()
+        || file.routes.iter().any(|route| match &route.upstream {
+            Some(name) => !names.contains(&name.value.as_str()),
+            None => route.respond.is_none(),
+        });
+    for upstream in file.upstreams.iter().filter(|_| !unsure) {
+        let leads = |route: &Route| route.upstream.as_ref().is_some_and(|name| name.value == upstream.name);
+        if !file.routes.iter().any(leads) {
             let message = format!("no route leads to the upstream `{}`", upstream.name);
             said.push(Diagnostic::warning(upstream.origin.clone(), message));
         }
@@ -64,7 +69,7 @@ fn collisions(routes: &[Route], said: &mut Vec<Diagnostic>) {
         .collect();
     let specs: Vec<_> = comparable.iter().map(|(spec, _)| spec.clone()).collect();
     let Err(collisions) = RouteTable::build(&specs) else { return };
-    let mut told = Vec::new();
+    let mut told = BTreeSet::new();
     for collision in collisions {
         let (Some((spec, first)), Some((_, second))) =
             (comparable.get(collision.first.0), comparable.get(collision.second.0))
@@ -72,10 +77,9 @@ fn collisions(routes: &[Route], said: &mut Vec<Diagnostic>) {
             continue;
         };
         // One complaint for each route, not one for each pair.
-        if told.contains(&collision.second) {
+        if !told.insert(collision.second) {
             continue;
         }
-        told.push(collision.second);
         let origin = second.path.as_ref().map_or_else(|| second.origin.clone(), |path| path.origin.clone());
         let before = first.path.as_ref().map_or(&first.origin, |path| &path.origin);
         let message = match before.place() {
@@ -133,6 +137,15 @@ fn prefix(route: &Route, said: &mut Vec<Diagnostic>) {
         let message = format!("route.strip_prefix: not every path of {} begins with {}/", path.value, prefix.value);
         let mend = format!("the route's path would have to be \"{}/*\", or longer", prefix.value);
         said.push(Diagnostic::error(prefix.origin.clone(), message).help(mend));
+    }
+}
+
+fn body(route: &Route, said: &mut Vec<Diagnostic>) {
+    let longest = &route.max_request_body;
+    if longest.sound && longest.value.0 == 0 && route.upstream.is_some() {
+        let message = "route.max_request_body: 0 refuses every body; in nginx it means no limit";
+        let warning = Diagnostic::warning(longest.origin.clone(), message);
+        said.push(warning.help("write a size; for routes without bodies, `methods` says it better"));
     }
 }
 

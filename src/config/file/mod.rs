@@ -57,7 +57,8 @@ pub fn read<'a>(
     let tls = sections::tls(&root);
     let client_auth = sections::client_auth(&root);
     let upstreams = upstream::read(&root);
-    let routes = route::read(&root, &upstreams);
+    let routes = route::read(&root, upstreams.as_deref());
+    let upstreams = upstreams.unwrap_or_default();
     let headers = sections::headers(&root);
     let limits = sections::limits(&root);
     let timeouts = sections::timeouts(&root);

@@ -48,14 +48,18 @@ pub struct Respond {
     pub content_type: HeaderValue,
 }
 
-/// Reads the routes. Without any, the only upstream gets everything.
-pub(super) fn read(root: &Table<'_>, upstreams: &[Upstream]) -> Vec<Route> {
-    let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-    let routes = root.sections("route", Section::Route, |_, table| one(table, &names, None));
-    if !routes.is_empty() || root.has("route") {
-        if routes.is_empty() {
-            root.reader().report_missing(Diagnostic::error(root.origin(), "there is no route in `route`"));
-        }
+/// Reads the routes. Without any, the only upstream gets everything. `upstreams` is `None` when they were refused.
+pub(super) fn read(root: &Table<'_>, upstreams: Option<&[Upstream]>) -> Vec<Route> {
+    let names: Vec<&str> = upstreams.unwrap_or_default().iter().map(|upstream| upstream.name.as_str()).collect();
+    let Some(routes) = root.sections("route", Section::Route, |_, table| one(table, &names, None)) else {
+        return Vec::new();
+    };
+    if !routes.is_empty() || upstreams.is_none() {
+        return routes;
+    }
+    if root.has("route") {
+        let error = Diagnostic::error(root.origin(), "the list `route` is empty");
+        root.reader().report_missing(error.help("leave it out, or add [[route]] sections"));
         return routes;
     }
     match names.as_slice() {

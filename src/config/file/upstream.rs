@@ -45,9 +45,10 @@ pub struct Dns {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url(pub HostPort);
 
-pub(super) fn read(root: &Table<'_>) -> Vec<Upstream> {
+/// Reads the upstreams; `None` when all there was had to be refused.
+pub(super) fn read(root: &Table<'_>) -> Option<Vec<Upstream>> {
     root.subsection("upstream", Section::Upstreams, |table| {
-        let named = table.named();
+        let named = table.named()?;
         let flag = table.reader().overrides().of("upstream.url").pop();
         if let (Some(flag), [_, _, ..]) = (flag, named.as_slice()) {
             let names: Vec<_> = named.iter().map(|named| named.name).collect();
@@ -58,7 +59,7 @@ pub(super) fn read(root: &Table<'_>) -> Vec<Upstream> {
         }
         if let (Some(flag), []) = (flag, named.as_slice()) {
             let section = Section::Upstream(UNNAMED.to_owned());
-            return vec![table.absent(section, flag.origin.clone(), |table| one(table, UNNAMED))];
+            return Some(vec![table.absent(section, flag.origin.clone(), |table| one(table, UNNAMED))]);
         }
         let mut upstreams = Vec::new();
         for named in &named {
@@ -71,7 +72,7 @@ pub(super) fn read(root: &Table<'_>) -> Vec<Upstream> {
             let section = Section::Upstream(named.name.to_owned());
             upstreams.push(table.read_named(named, section, |table| one(table, named.name)));
         }
-        upstreams
+        Some(upstreams)
     })
 }
 

@@ -216,12 +216,15 @@ impl Shape for PemSource {
             return Err(Problem::new("the path is empty"));
         }
         // "LS0tLS1" is "-----" in base64: somebody put the secret where its name or its path belongs.
-        if text.contains("-----BEGIN") || text.contains('\n') || text.starts_with("LS0tLS1") {
+        if text.contains("-----BEGIN") || text.starts_with("LS0tLS1") {
             let problem = Problem::new("expected a path, found PEM text");
             return Err(match item.value() {
                 Some(_) => problem.help("put it into an environment variable and write { env = \"NAME\" }"),
                 None => problem.help("put it into another variable, NAME, and write env:NAME"),
             });
+        }
+        if text.contains(char::is_control) {
+            return Err(Problem::new("the path has a control character in it"));
         }
         Ok(Self::File(text.as_ref().into()))
     }

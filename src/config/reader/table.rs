@@ -127,21 +127,23 @@ impl<'a> Table<'a> {
         Some(self.below(section, Some(content), item.origin(), read))
     }
 
-    /// Asks for a list of sections, `[[route]]`, and reads each.
+    /// Asks for a list of sections, `[[route]]`, and reads each; `None` when all there was had to be refused.
     pub fn sections<R>(
         &self,
         key: &'static str,
         make: fn(usize) -> Section,
         read: impl Fn(usize, &Self) -> R,
-    ) -> Vec<R> {
+    ) -> Option<Vec<R>> {
         self.ask(key);
-        let Some((_, value)) = self.content.and_then(|content| content.get_key_value(key)) else { return Vec::new() };
+        let Some((_, value)) = self.content.and_then(|content| content.get_key_value(key)) else {
+            return Some(Vec::new());
+        };
         let header = make(0);
         let item = Item::toml(self.reader, value.get_ref(), value.span());
         let DeValue::Array(array) = value.get_ref() else {
             let problem = item.unexpected("a list of sections").help(format!("write {header} above each"));
             self.reader.report(item.diagnostic(&self.section.path(key), problem));
-            return Vec::new();
+            return None;
         };
         let mut read_ones = Vec::new();
         for (index, value) in array.iter().enumerate() {
@@ -153,26 +155,28 @@ impl<'a> Table<'a> {
                 self.reader.report(item.diagnostic(&self.section.path(key), problem));
             }
         }
-        read_ones
+        (!read_ones.is_empty() || array.is_empty()).then_some(read_ones)
     }
 
-    /// Every table in this section, whatever its name, in the file's order; anything else is reported.
-    pub fn named(&self) -> Vec<Named<'a>> {
+    /// Every table in this section, whatever its name, in the file's order; anything else is reported. `None` when all
+    /// there was had to be refused.
+    pub fn named(&self) -> Option<Vec<Named<'a>>> {
         self.open.set(true);
         let mut entries: Vec<_> = self.content.into_iter().flat_map(DeTable::iter).collect();
         entries.sort_by_key(|(name, _)| name.span().start);
+        let is_empty = entries.is_empty();
         let mut named = Vec::new();
         for (name, value) in entries {
             let item = Item::toml(self.reader, value.get_ref(), value.span());
             if let DeValue::Table(content) = value.get_ref() {
                 named.push(Named { name: name.get_ref(), origin: self.reader.origin(name.span()), content });
             } else {
-                let name = name.get_ref();
-                let problem = item.unexpected("a section").help(format!("write [upstream.{name}]"));
-                self.reader.report(item.diagnostic(&self.section.path(name), problem));
+                let problem =
+                    item.unexpected("a section").help("an upstream has a name: write [upstream.api] above its keys");
+                self.reader.report(item.diagnostic(&self.section.path(name.get_ref()), problem));
             }
         }
-        named
+        (is_empty || !named.is_empty()).then_some(named)
     }
 
     /// Reads a table that [`Table::named`] found.

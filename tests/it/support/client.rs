@@ -108,7 +108,8 @@ impl Client {
         self
     }
 
-    fn config(&self, protocols: &[&str]) -> ClientConfig {
+    /// How this client shakes hands, for tests that change it.
+    pub fn config(&self, protocols: &[&str]) -> ClientConfig {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(self.versions)
@@ -145,6 +146,14 @@ impl Client {
         let mut raw = self.raw().await;
         raw.send(bytes).await;
         raw.answer().await
+    }
+
+    /// Whether there is no connection to be had: the handshake fails, which in TLS 1.3 shows only at the first read.
+    pub async fn is_refused_in_the_handshake(&self) -> bool {
+        let Ok(stream) = self.connect(&["http/1.1"]).await else { return true };
+        let mut raw = Raw { stream, buffer: Vec::new() };
+        let _ = raw.stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        raw.is_closed().await
     }
 
     /// GET over HTTP/1.1 on a new connection.

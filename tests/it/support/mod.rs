@@ -6,6 +6,7 @@ pub mod dns;
 pub mod gateway;
 pub mod pki;
 pub mod poll;
+pub mod site;
 pub mod upstream;
 pub mod wire;
 
@@ -14,4 +15,5 @@ pub use dns::Dns;
 pub use gateway::Gateway;
 pub use pki::{Identity, Pki};
 pub use poll::eventually;
-pub use upstream::Upstream;
+pub use site::Site;
+pub use upstream::{Seen, Upstream};
