@@ -216,7 +216,6 @@ async fn what_never_became_a_request_has_a_line_of_its_own_kind_and_a_probe_has_
     let handshake = gateway.logged("handshake", |_| true).await;
     assert_eq!((&handshake["level"], &handshake["client_ip"]), (&"warn".into(), &"127.0.0.1".into()));
     assert!(handshake["reason"].is_string());
-    client.raw().await.send("GET /x HTTP/9.9\r\n\r\n").await;
     let mut raw = client.raw().await;
     raw.send("GET /x HTTP/1.1\r\nHost: x\r\nBad Header: 1\r\n\r\n").await;
     assert_eq!(raw.answer().await.status, 400);

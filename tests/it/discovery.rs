@@ -300,6 +300,18 @@ async fn a_dns_server_that_falls_silent_takes_nothing_away() {
     assert!(fake.queries() > before);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_waits_for_a_silent_dns_server_no_longer_than_for_a_connection() {
+    let fake = Fake::start(Reply::Silent).await;
+    let more = "[upstream.api.timeouts]\nconnect = \"300ms\"\n";
+    let (_gateway, client) = following(5000, fake.address, QUICK, more).await;
+    let begun = Instant::now();
+    let answer = client.get("/x").await;
+    assert_eq!((answer.status, &answer.json()["reason"]), (503, &"upstream_no_endpoint".into()));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(client.get("/health").await.status, 200);
+}
+
 /// As some home-made DNS servers and firewalls are.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dns_server_that_never_answers_for_aaaa_is_good_enough() {
