@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc};
 
+use crate::support::binary::free_port;
 use crate::support::wire::{Wire, soon};
 use crate::support::{Client, Dns, Gateway, Pki, Upstream, eventually};
 
@@ -36,11 +37,10 @@ async fn at(addresses: &[&str]) -> Vec<Upstream> {
             wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len())).await;
         }
     };
-    let first = Upstream::raw_on(SocketAddr::new(addresses[0].parse().unwrap(), 0), serve).await;
-    let port = first.address.port();
-    let mut upstreams = vec![first];
-    for address in &addresses[1..] {
-        upstreams.push(Upstream::raw_on(SocketAddr::new(address.parse().unwrap(), port), serve).await);
+    let port = free_port(&ips(addresses));
+    let mut upstreams = Vec::new();
+    for address in ips(addresses) {
+        upstreams.push(Upstream::raw_on(SocketAddr::new(address, port), serve).await);
     }
     upstreams
 }
@@ -104,7 +104,8 @@ async fn addresses_that_change_are_followed_and_requests_under_way_stay() {
     let (tell, mut told) = mpsc::channel(4);
     let answer = Arc::new(Notify::new());
     let go_on = Arc::clone(&answer);
-    let old = Upstream::raw_on("127.0.0.1:0".parse().unwrap(), move |_, stream| {
+    let port = free_port(&ips(&["127.0.0.1", "127.0.0.2"]));
+    let old = Upstream::raw_on(SocketAddr::new("127.0.0.1".parse().unwrap(), port), move |_, stream| {
         let (tell, go_on) = (tell.clone(), Arc::clone(&go_on));
         async move {
             let mut wire = Wire::new(stream);
@@ -119,7 +120,7 @@ async fn addresses_that_change_are_followed_and_requests_under_way_stay() {
         }
     })
     .await;
-    let _new = Upstream::raw_on(SocketAddr::new("127.0.0.2".parse().unwrap(), old.address.port()), |_, stream| async {
+    let _new = Upstream::raw_on(SocketAddr::new("127.0.0.2".parse().unwrap(), port), |_, stream| async {
         let mut wire = Wire::new(stream);
         while wire.head().await.is_some() {
             wire.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew").await;

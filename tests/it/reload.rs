@@ -1,6 +1,5 @@
 //! Reload: all or nothing, and without losing a request.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use mtls_gateway::pki::{Overwrite, ServerRequest, parse_server_name};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 
+use crate::support::binary::free_address;
 use crate::support::client::Raw;
 use crate::support::wire::{Wire, h2, h2_request, soon};
 use crate::support::{Client, Gateway, Pki, Upstream, eventually, gateway};
@@ -237,19 +237,15 @@ async fn a_pair_that_never_matches_is_refused_and_does_not_hold_up_the_end() {
     assert!(soon(reload).await.unwrap().is_err());
 }
 
-async fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_moves_is_bound_before_the_old_one_stops() {
     let upstream = Upstream::echo().await;
-    let health = free_address().await;
+    let health = free_address();
     let (pki, gateway, client) = started(&upstream, &format!("[health]\naddress = \"{health}\"\n")).await;
     let mut open = client.raw().await;
     open.send(GET).await;
     assert_eq!(open.answer().await.status, 200);
-    let (new, new_health) = (free_address().await, free_address().await);
+    let (new, new_health) = (free_address(), free_address());
     let moved = gateway
         .configuration()
         .replace("address = \"127.0.0.1:0\"", &format!("address = \"{new}\""))
@@ -264,7 +260,7 @@ async fn a_listener_that_moves_is_bound_before_the_old_one_stops() {
     open.send(GET).await;
     assert_eq!(open.answer().await.status, 200, "what was open stays open");
     // Both at once, and one of them away again.
-    let old = free_address().await;
+    let old = free_address();
     let both = moved.replace(&format!("address = \"{new}\""), &format!("address = [\"{new}\", \"{old}\"]"));
     gateway.reload_with(&both).await.unwrap();
     assert_eq!(there.get("/x").await.status, 200);

@@ -1,7 +1,7 @@
 //! The real program, as a process of its own.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -32,7 +32,18 @@ pub fn program() -> Command {
 
 /// An address that was free a moment ago.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], free_port(&[[127, 0, 0, 1].into()])))
+}
+
+/// A port that was free a moment ago at all these addresses. It is below those that the system gives to clients: one
+/// of them could take it, and a client that asks whether somebody listens there could meet itself.
+pub fn free_port(addresses: &[IpAddr]) -> u16 {
+    loop {
+        let port = fastrand::u16(15_000..30_000);
+        if addresses.iter().all(|address| TcpListener::bind((*address, port)).is_ok()) {
+            return port;
+        }
+    }
 }
 
 /// Runs the program to its end, which has to come soon.
