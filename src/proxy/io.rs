@@ -11,7 +11,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -25,6 +25,9 @@ use crate::watchdog::Watchdog;
 const ABSURD_LENGTH: &[u8] = b"1844674407370955161";
 /// A connection that was made just before a drain closes the idle ones still gets to send its first request.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// How long an HTTP/2 client is listened to after the last word.
+const LAST_READ: Duration = Duration::from_secs(1);
 
 /// The deadlines of a socket.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +55,7 @@ pub(super) struct ClientIo<S> {
     names_absurd_length: bool,
     held_back: bool,
     ended_by_peer: bool,
+    is_shut: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +95,7 @@ impl<S> ClientIo<S> {
             names_absurd_length: false,
             held_back: false,
             ended_by_peer: false,
+            is_shut: false,
         }
     }
 
@@ -181,6 +186,23 @@ impl<S> ClientIo<S> {
             && memchr::memmem::find(bytes, b"x-request-id").is_none()
     }
 
+    /// An HTTP/2 client that still writes when the socket closes meets a reset, which may overtake the GOAWAY on its
+    /// way. So what it writes is read, until it ends its half as well.
+    fn poll_last_read(&mut self, context: &mut Context<'_>) -> Poll<()>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let mut thrown_away = [0; 1024];
+        loop {
+            let mut buffer = ReadBuf::new(&mut thrown_away);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Pending => return self.read_watchdog.poll_expired(context),
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
     fn bound_send<T>(&mut self, context: &mut Context<'_>, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if sent.is_ready() {
             self.write_watchdog.disarm();
@@ -222,7 +244,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.is_refusal_of_head(bytes) {
@@ -259,8 +281,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let sent = Pin::new(&mut this.stream).poll_shutdown(context);
-        this.bound_send(context, sent)
+        if !this.is_shut {
+            let sent = Pin::new(&mut this.stream).poll_shutdown(context);
+            ready!(this.bound_send(context, sent))?;
+            this.is_shut = true;
+            this.read_watchdog.arm(Instant::now() + LAST_READ);
+        }
+        if this.protocol == Protocol::Http2 { this.poll_last_read(context).map(Ok) } else { Poll::Ready(Ok(())) }
     }
 }
 
