@@ -26,8 +26,9 @@ const ABSURD_LENGTH: &[u8] = b"1844674407370955161";
 /// A connection that was made just before a drain closes the idle ones still gets to send its first request.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
-/// How long an HTTP/2 client is listened to after the last word.
-const LAST_READ: Duration = Duration::from_secs(1);
+/// How long, and how much, is read after our half has ended.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1024 * 1024;
 
 /// The deadlines of a socket.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +56,8 @@ pub(super) struct ClientIo<S> {
     names_absurd_length: bool,
     held_back: bool,
     ended_by_peer: bool,
-    is_shut: bool,
+    /// What has been thrown away since our half ended; `None` before.
+    lingered: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +97,7 @@ impl<S> ClientIo<S> {
             names_absurd_length: false,
             held_back: false,
             ended_by_peer: false,
-            is_shut: false,
+            lingered: None,
         }
     }
 
@@ -186,23 +188,6 @@ impl<S> ClientIo<S> {
             && memchr::memmem::find(bytes, b"x-request-id").is_none()
     }
 
-    /// An HTTP/2 client that still writes when the socket closes meets a reset, which may overtake the GOAWAY on its
-    /// way. So what it writes is read, until it ends its half as well.
-    fn poll_last_read(&mut self, context: &mut Context<'_>) -> Poll<()>
-    where
-        S: AsyncRead + Unpin,
-    {
-        let mut thrown_away = [0; 1024];
-        loop {
-            let mut buffer = ReadBuf::new(&mut thrown_away);
-            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
-                Poll::Pending => return self.read_watchdog.poll_expired(context),
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                Poll::Ready(_) => return Poll::Ready(()),
-            }
-        }
-    }
-
     fn bound_send<T>(&mut self, context: &mut Context<'_>, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if sent.is_ready() {
             self.write_watchdog.disarm();
@@ -212,6 +197,25 @@ impl<S> ClientIo<S> {
             self.write_watchdog.arm(Instant::now() + self.deadlines.send);
         }
         self.write_watchdog.poll_expired(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> ClientIo<S> {
+    /// Reads on after our half has ended. An HTTP/2 client acknowledges what it reads; closing at once would answer
+    /// that with a reset, and a client that meets it while writing gives up what it has not read yet.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut thrown_away = [0; 1024];
+        while !self.ended_by_peer && self.lingered.is_some_and(|read| read < LINGER_BYTES) {
+            let mut buffer = ReadBuf::new(&mut thrown_away);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.lingered = self.lingered.map(|read| read + buffer.filled().len());
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return self.read_watchdog.poll_expired(context).map(Ok),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -281,13 +285,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.is_shut {
+        if this.lingered.is_none() {
             let sent = Pin::new(&mut this.stream).poll_shutdown(context);
             ready!(this.bound_send(context, sent))?;
-            this.is_shut = true;
-            this.read_watchdog.arm(Instant::now() + LAST_READ);
+            this.lingered = Some(0);
+            this.read_watchdog.arm(Instant::now() + LINGER);
         }
-        if this.protocol == Protocol::Http2 { this.poll_last_read(context).map(Ok) } else { Poll::Ready(Ok(())) }
+        // HTTP/1 does this by itself, where there is need.
+        if this.protocol == Protocol::Http2 { this.poll_linger(context) } else { Poll::Ready(Ok(())) }
     }
 }
 

@@ -156,7 +156,9 @@ async fn an_upstream_that_does_not_read_stalls_the_client() {
     assert_eq!(soon(sending).await.unwrap().text(), format!("{TOO_MUCH:08}"));
 
     let (mut sender, _connection) = h2(&client).await;
-    let (response, mut body) = sender.send_request(h2_request("POST", "/x"), false).unwrap();
+    let mut request = h2_request("POST", "/x");
+    request.headers_mut().insert("content-length", TOO_MUCH.into());
+    let (response, mut body) = sender.send_request(request, false).unwrap();
     body.reserve_capacity(TOO_MUCH);
     let mut sent = 0;
     loop {

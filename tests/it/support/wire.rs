@@ -73,7 +73,7 @@ impl Wire {
     }
 
     async fn fill(&mut self) -> bool {
-        let mut bytes = [0; 16 * 1024];
+        let mut bytes = vec![0; 16 * 1024];
         match timeout(PATIENCE, self.stream.read(&mut bytes)).await.expect("something in time") {
             Ok(0) | Err(_) => false,
             Ok(length) => {
