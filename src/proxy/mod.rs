@@ -13,6 +13,7 @@ mod headers;
 pub mod health;
 mod io;
 mod pipeline;
+mod problem;
 mod record;
 mod refusal;
 mod rejected;

@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use serde::Serialize;
 use tokio::time::{Sleep, sleep};
 
 use super::headers::clean_trailers;
+use super::problem;
 use super::record::Record;
 use super::refusal::Refusal;
 use crate::upstream::{AnswerBody, AnswerCut};
@@ -259,7 +258,7 @@ pub(super) fn refusal(
         refusal => {
             record.answered(status, Some(refusal.reason()));
             let (content_type, body) =
-                describe(refusal, request_headers, record.request_id.to_str().unwrap_or_default());
+                problem::describe(refusal, request_headers, record.request_id.to_str().unwrap_or_default());
             (Some(HeaderValue::from_static(content_type)), body.into())
         }
     };
@@ -303,116 +302,4 @@ fn own(
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
-}
-
-/// RFC 9457.
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: String,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    reason: &'a str,
-    request_id: &'a str,
-}
-
-fn describe(refusal: &Refusal, request_headers: &HeaderMap, request_id: &str) -> (&'static str, Vec<u8>) {
-    let status = refusal.status();
-    let title = status.canonical_reason().unwrap_or("Error");
-    let (reason, detail) = (refusal.reason(), refusal.detail());
-    match preferred(request_headers) {
-        Form::Problem => {
-            let problem = Problem {
-                r#type: format!("urn:gateway:problem:{reason}"),
-                title,
-                status: status.as_u16(),
-                detail: &detail,
-                reason,
-                request_id,
-            };
-            ("application/problem+json", serde_json::to_vec(&problem).unwrap_or_default())
-        }
-        Form::Html => {
-            let page = format!(
-                "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0} {title}</title></head>\n\
-                 <body><h1>{0} {title}</h1>\n<p>{detail}</p>\n<p>Reason: <code>{reason}</code><br>\
-                 Request: <code>{request_id}</code></p></body></html>\n",
-                status.as_u16()
-            );
-            ("text/html; charset=utf-8", page.into_bytes())
-        }
-        Form::Text => {
-            let text = format!("{} {title}\n{detail}\nreason: {reason}\nrequest_id: {request_id}\n", status.as_u16());
-            ("text/plain; charset=utf-8", text.into_bytes())
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Problem,
-    Html,
-    Text,
-}
-
-/// The form with the greatest weight in `Accept` (RFC 9110 section 12.5.1); JSON where the client does not care.
-fn preferred(headers: &HeaderMap) -> Form {
-    let mut best = (0, Form::Problem);
-    for value in headers.get_all(ACCEPT) {
-        for range in value.to_str().unwrap_or_default().split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let form = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
-                "text/html" | "application/xhtml+xml" => Form::Html,
-                "text/plain" => Form::Text,
-                "application/problem+json" | "application/json" | "application/*" | "*/*" => Form::Problem,
-                _ => continue,
-            };
-            let weight =
-                parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0));
-            // Thousandths, as the header has them.
-            let weight = (weight.clamp(0.0, 1.0) * 1000.0) as u16;
-            if weight > best.0 {
-                best = (weight, form);
-            }
-        }
-    }
-    best.1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_form_follows_accept() {
-        for (accept, expected) in [
-            ("", Form::Problem),
-            ("*/*", Form::Problem),
-            ("application/json", Form::Problem),
-            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Form::Html),
-            ("text/plain", Form::Text),
-            ("text/plain;q=0.5, application/json", Form::Problem),
-            ("text/html;q=0", Form::Problem),
-            ("image/png", Form::Problem),
-            ("text/html;q=x", Form::Problem),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
-            assert_eq!(preferred(&headers), expected, "{accept}");
-        }
-    }
-
-    #[test]
-    fn a_problem_has_the_members_of_rfc_9457_and_ours() {
-        let refusal = Refusal::Forbidden(crate::identity::Reason::Expired);
-        let (content_type, body) = describe(&refusal, &HeaderMap::new(), "id");
-        assert_eq!(content_type, "application/problem+json");
-        let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(value["status"], 403);
-        assert_eq!(value["title"], "Forbidden");
-        assert_eq!(value["reason"], "expired");
-        assert_eq!(value["request_id"], "id");
-        assert!(value["detail"].as_str().unwrap().contains("expired"));
-        assert!(value["type"].is_string());
-    }
 }
