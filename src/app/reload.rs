@@ -13,6 +13,8 @@ use crate::listen::Listener;
 /// A certificate and its key are two files, and whoever replaces them does so one after the other.
 const RETRY_FOR: Duration = Duration::from_secs(5);
 const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// Commands that may wait for a reload to end.
+const MOST_WAITING: usize = 8;
 
 impl App {
     pub(super) async fn reload(&mut self) -> Result<(), Vec<String>> {
@@ -69,6 +71,10 @@ impl App {
         let until = Instant::now() + RETRY_EVERY;
         while !self.is_to_end() {
             match timeout_at(until, self.commands.recv()).await {
+                Ok(Some(Command::Reload(reply))) if self.waiting.len() >= MOST_WAITING => {
+                    // Those that wait will read the same files.
+                    let _ = reply.send(Err(vec!["other reloads are waiting already".to_owned()]));
+                }
                 Ok(Some(command)) => self.waiting.push_back(command),
                 Ok(None) | Err(_) => return,
             }

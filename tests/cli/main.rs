@@ -53,6 +53,10 @@ fn a_health_check_of_nobody_fails_and_says_so() {
     let output = gateway(&folder, &["health", "--url", &format!("http://{free}/health")]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("cannot connect"), "{}", stderr(&output));
+    // Beside `run --upstream ...` the check needs to be told nothing of the upstream.
+    let output = gateway(&folder, &["health", "--listen", &free.to_string()]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("cannot connect"), "{}", stderr(&output));
     for (arguments, code) in [
         (&["health", "--url", "nonsense"][..], 2),
         (&["health", "--url", "https://203.0.113.1/health"], 2),

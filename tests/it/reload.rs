@@ -217,6 +217,29 @@ async fn a_certificate_and_key_that_do_not_match_are_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reloads_beyond_those_that_may_wait_are_refused_and_the_end_is_not() {
+    let upstream = Upstream::echo().await;
+    let (pki, mut gateway, _client) = started(&upstream, "").await;
+    std::fs::write(pki.path("server.key"), Pki::new().read("server.key")).unwrap();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    for _ in 0..40 {
+        let (control, tell) = (gateway.control.clone(), tell.clone());
+        tokio::spawn(async move { tell.send(control.reload().await.unwrap_err()) });
+    }
+    // One is under way, eight wait; the others hear at once that they do not.
+    for _ in 0..40 - 9 {
+        assert_eq!(soon(told.recv()).await.unwrap(), ["other reloads are waiting already"]);
+    }
+    gateway.control.shut_down().await;
+    soon(gateway.ended()).await;
+    drop(tell);
+    for _ in 0..9 {
+        assert_ne!(soon(told.recv()).await.unwrap(), ["other reloads are waiting already"]);
+    }
+    assert!(soon(told.recv()).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pair_that_never_matches_is_refused_and_does_not_hold_up_the_end() {
     let upstream = Upstream::echo().await;
     let (pki, mut gateway, client) = started(&upstream, "").await;
