@@ -14,6 +14,10 @@ lint:
 test:
     cargo test --locked
 
+# The gateway's image and the example API's, as compose.yaml runs them.
+images:
+    VERSION="$(git describe --tags --always --dirty)" REVISION="$(git rev-parse HEAD)" docker-compose build
+
 # Advisories need the advisory database, which is fetched; the rest is checked offline.
 deny:
     cargo deny --locked check bans licenses sources
@@ -21,9 +25,22 @@ deny:
 advisories:
     cargo deny --locked check advisories
 
-# CPU per request beside nginx (Debian's nginx-light) on this machine.
-bench:
-    cargo bench --locked --bench side_by_side
+# The gateway beside nginx and haproxy: every row of docs/performance.md. `just bench --help` tells the rest.
+bench *arguments:
+    cargo bench --locked --bench side_by_side -- {{arguments}}
+
+# The rows that matter most, under 3 minutes.
+bench-quick *arguments:
+    cargo bench --locked --bench side_by_side -- --quick {{arguments}}
+
+# Instructions of a request, against what was recorded: what CI holds speed to.
+instructions:
+    cargo build --locked --release --bin gateway
+    benches/instructions.py target/release/gateway
+
+# nginx and haproxy with OpenSSL 3.5, from Debian 13, for `just bench --newer DIR`; needs root.
+bench-peers dir:
+    benches/peers/make-newer-peers {{dir}}
 
 # Throw-away certificates in certs/, for trying things by hand.
 dev-certs:

@@ -77,9 +77,19 @@ impl Clock {
 pub struct ClockHand(Arc<AtomicI64>);
 
 impl ClockHand {
+    /// Makes it this time.
+    pub fn set(&self, time: WallTime) {
+        self.0.store(time.0.saturating_sub(system_now().0), Ordering::Relaxed);
+    }
+
     /// Lets `duration` pass at once.
     pub fn advance(&self, duration: Duration) {
         self.0.fetch_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// Goes back by `duration`, as a clock does that was fast.
+    pub fn retreat(&self, duration: Duration) {
+        self.0.fetch_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -103,6 +113,8 @@ mod tests {
         hand.advance(Duration::from_secs(86_400));
         assert!(clock.now() >= before.plus(Duration::from_secs(86_400)));
         assert!(Clock::system().now() < before.plus(Duration::from_secs(3_600)));
+        hand.set(WallTime::from_unix_seconds(1000));
+        assert_eq!(clock.now().unix_seconds(), 1000);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod net;
 pub mod watchdog;
+pub mod watching;
 
 pub mod drain;
 pub mod telemetry;
@@ -24,6 +25,7 @@ pub mod upstream;
 pub mod proxy;
 
 pub mod config;
+pub mod explain;
 pub mod probe;
 
 pub mod app;

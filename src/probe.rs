@@ -8,12 +8,13 @@ use http::{Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::net::HostPort;
-use crate::tls::Connector;
+use crate::tls::{Connector, ServerTrust};
 
 /// More of an answer than this is not read.
 const LONGEST_ANSWER: usize = 64 * 1024;
@@ -47,6 +48,24 @@ pub struct Answer {
 pub async fn ask(question: &Question<'_>) -> Result<Answer, String> {
     let answer = timeout(question.deadline, ask_patiently(question)).await;
     answer.unwrap_or_else(|_| Err(format!("{} did not answer within {:?}", question.url, question.deadline)))
+}
+
+/// The chain that a TLS server shows, whoever it is: nothing is believed and nothing is sent.
+///
+/// # Errors
+/// A sentence: what could not be done, and with whom.
+pub async fn shown_chain(target: &HostPort, deadline: Duration) -> Result<Vec<CertificateDer<'static>>, String> {
+    let connector = Connector::new(&ServerTrust::Loopback, None).map_err(|error| error.to_string())?;
+    let host = target.host.to_string();
+    let shake = async {
+        let socket = TcpStream::connect((host.trim_matches(['[', ']']), target.port)).await;
+        let socket = socket.map_err(|error| format!("cannot connect to {target}: {error}"))?;
+        let stream = connector.connect(&host, socket).await;
+        stream.map_err(|error| format!("the TLS handshake with {target} failed: {error}"))
+    };
+    let stream = timeout(deadline, shake).await;
+    let stream = stream.unwrap_or_else(|_| Err(format!("{target} did not answer within {deadline:?}")))?;
+    Ok(stream.get_ref().1.peer_certificates().unwrap_or_default().iter().map(|der| der.clone().into_owned()).collect())
 }
 
 async fn ask_patiently(question: &Question<'_>) -> Result<Answer, String> {

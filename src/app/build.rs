@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tokio::time::interval;
 
+use super::revocation;
 use crate::clock::{Clock, WallTime};
 use crate::config::Config;
+use crate::explain;
 use crate::proxy::{Proxy, Snapshot};
-use crate::tls::{self, TlsProfile};
-use crate::upstream::Cluster;
+use crate::tls::{self, TlsProfiles, UpstreamTls};
+use crate::upstream::{self, Cluster};
 
 /// How often a server certificate that is out of date is complained of.
 const COMPLAIN: Duration = Duration::from_secs(3600);
@@ -29,34 +31,62 @@ pub(super) struct Refused {
     pub(super) may_pass: bool,
 }
 
-/// Opens everything. Upstreams in `running` whose settings have not changed are kept, with their connections.
+/// Opens everything. Upstreams of `running` whose settings have not changed are kept, with their connections.
 ///
 /// # Errors
 /// Every reason why this configuration cannot be served.
-pub(super) fn build(config: &Config, running: &[Arc<Cluster>], generation: u64) -> Result<Built, Refused> {
+pub(super) async fn build(
+    config: &Config,
+    running: Option<&Snapshot>,
+    generation: u64,
+    clock: &Clock,
+) -> Result<Built, Refused> {
     let mut problems = Vec::new();
     let mut may_pass = false;
-    let profile = TlsProfile::build(&config.tls)
-        .map_err(|error| {
-            may_pass = matches!(error, tls::Error::Mismatch { .. });
-            problems.push(error.to_string());
-        })
-        .ok();
+    // A long revocation list takes time, in which a worker would serve nobody.
+    let (settings, judging) = (config.tls.clone(), clock.clone());
+    let previous = running.map(|running| Arc::clone(running.profiles()));
+    let opened =
+        tokio::task::spawn_blocking(move || TlsProfiles::build(&settings, previous.as_deref(), &judging)).await;
+    let profiles = match opened {
+        Ok(Ok(profiles)) => Some(profiles),
+        Ok(Err(errors)) => {
+            may_pass = errors.iter().all(|error| matches!(error, tls::Error::Mismatch { .. }));
+            problems.extend(errors.iter().map(ToString::to_string));
+            None
+        }
+        Err(error) => {
+            problems.push(format!("the certificates could not be read: {error}"));
+            None
+        }
+    };
     let mut clusters = Vec::new();
+    let mut notes = Vec::new();
     for settings in &config.upstreams {
-        match running.iter().find(|cluster| cluster.settings() == settings) {
+        let tls = match upstream_tls(settings) {
+            Ok(tls) => tls,
+            Err((error, problem)) => {
+                may_pass |= matches!(error, tls::Error::Mismatch { .. });
+                problems.push(problem);
+                continue;
+            }
+        };
+        notes.extend(tls.iter().flat_map(UpstreamTls::warnings).cloned());
+        let mut kept = running.into_iter().flat_map(Snapshot::clusters);
+        match kept.find(|cluster| cluster.is_like(settings, tls.as_ref())) {
             Some(cluster) => clusters.push(Arc::clone(cluster)),
-            None => match Cluster::start(settings.clone()) {
+            None => match Cluster::start(settings.clone(), tls) {
                 Ok(cluster) => clusters.push(cluster),
                 Err(problem) => problems.push(problem),
             },
         }
     }
-    let Some(profile) = profile.filter(|_| problems.is_empty()) else {
+    let Some(profiles) = profiles.filter(|_| problems.is_empty()) else {
         return Err(Refused { problems, may_pass });
     };
-    let notes = profile.warnings().to_vec();
-    let snapshot = Snapshot::new(generation, config.proxy.clone(), Arc::new(profile), clusters);
+    notes.extend(profiles.warnings().map(str::to_owned));
+    notes.extend(revocation::warnings(&profiles, clock.now()));
+    let snapshot = Snapshot::new(generation, config.proxy.clone(), Arc::new(profiles), clusters);
     snapshot
         .map(|snapshot| Built { snapshot, notes })
         .map_err(|problem| Refused { problems: vec![problem], may_pass: false })
@@ -67,16 +97,46 @@ pub(super) fn build(config: &Config, running: &[Arc<Cluster>], generation: u64) 
 /// # Errors
 /// Every error; the warnings come with success.
 pub fn inspect(config: &Config, now: WallTime) -> Result<Vec<String>, Vec<String>> {
-    let profile = TlsProfile::build(&config.tls).map_err(|error| vec![error.to_string()])?;
-    let mut warnings = profile.warnings().to_vec();
-    warnings.extend(date_warning(&profile, now));
-    Ok(warnings)
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    match TlsProfiles::build(&config.tls, None, &Clock::system()) {
+        Ok(profiles) => {
+            warnings.extend(profiles.warnings().map(str::to_owned));
+            warnings.extend(date_warnings(&profiles, now));
+            warnings.extend(revocation::warnings(&profiles, now));
+            problems.extend(explain::failures(config, profiles.host_trust(), now));
+        }
+        Err(errors) => problems.extend(errors.iter().map(ToString::to_string)),
+    }
+    for settings in &config.upstreams {
+        match upstream_tls(settings) {
+            Ok(tls) => {
+                warnings.extend(tls.iter().flat_map(UpstreamTls::warnings).cloned());
+                let fault = tls.as_ref().and_then(UpstreamTls::certificate).and_then(|shown| shown.date_fault(now));
+                warnings.extend(fault.map(|fault| {
+                    format!("upstream {}: the certificate that it is shown {fault}; it may refuse it", settings.name)
+                }));
+            }
+            Err((_, problem)) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(warnings) } else { Err(problems) }
 }
 
-fn date_warning(profile: &TlsProfile, now: WallTime) -> Option<String> {
-    profile.date_fault(now).map(|fault| {
-        format!("the server's own certificate ({}) {fault}; clients will refuse it", profile.certificate().subject)
+/// Opens what an upstream's TLS needs; `None` when it has none.
+fn upstream_tls(settings: &upstream::Settings) -> Result<Option<UpstreamTls>, (tls::Error, String)> {
+    let Some(tls) = &settings.tls else { return Ok(None) };
+    UpstreamTls::build(tls, settings.protocol).map(Some).map_err(|error| {
+        let problem = format!("upstream {}: {error}", settings.name);
+        (error, problem)
     })
+}
+
+fn date_warnings(profiles: &TlsProfiles, now: WallTime) -> impl Iterator<Item = String> {
+    profiles
+        .iter()
+        .flat_map(move |profile| profile.date_faults(now))
+        .map(|(subject, fault)| format!("the server's own certificate ({subject}) {fault}; clients will refuse it"))
 }
 
 /// nginx starts with an expired certificate, too; here it is at least said, now and every hour.
@@ -85,7 +145,7 @@ pub(super) async fn watch_own_certificate(proxy: Weak<Proxy>, clock: Clock) {
     loop {
         ticks.tick().await;
         let Some(proxy) = proxy.upgrade() else { return };
-        if let Some(warning) = date_warning(proxy.snapshot().profile(), clock.now()) {
+        for warning in date_warnings(proxy.snapshot().profiles(), clock.now()) {
             tracing::error!("{warning}");
         }
     }

@@ -5,27 +5,89 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::admin::InForce;
 use super::serve::{self, AcceptLoop, Acceptor};
+use super::watch::{self, Look};
 use super::{App, Command, build, limits};
-use crate::config::Config;
+use crate::config::{Config, Valid};
+use crate::explain;
 use crate::listen::Listener;
 
-/// A certificate and its key are two files, and whoever replaces them does so one after the other.
+/// A certificate and its key are two files, and whoever replaces them does so one after the other; and a file that was
+/// seen to change may be half written.
 const RETRY_FOR: Duration = Duration::from_secs(5);
 const RETRY_EVERY: Duration = Duration::from_millis(250);
 /// Commands that may wait for a reload to end.
 const MOST_WAITING: usize = 8;
 
+/// Who wants a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trigger {
+    /// The operator, who means that all is in place.
+    Asked,
+    /// The watch, which may have come while files were being written.
+    FilesChanged,
+}
+
+/// Why there was no reload, and for whom another try is worth it.
+struct NotYet {
+    problems: Vec<String>,
+    may_pass: MayPass,
+}
+
+enum MayPass {
+    No,
+    /// For who came early.
+    IfFilesChange,
+    Yes,
+}
+
 impl App {
-    pub(super) async fn reload(&mut self) -> Result<(), Vec<String>> {
-        let config = (self.load)()?;
+    /// # Errors
+    /// What is wrong. Nothing, when files had changed and somebody asked for a reload before they were good.
+    pub(super) async fn reload(&mut self, trigger: Trigger) -> Result<(), Vec<String>> {
+        let deadline = Instant::now() + RETRY_FOR;
+        loop {
+            let Err(NotYet { problems, may_pass }) = self.try_reload().await else { return Ok(()) };
+            let is_final = match may_pass {
+                MayPass::No => true,
+                MayPass::IfFilesChange => trigger == Trigger::Asked,
+                MayPass::Yes => false,
+            };
+            if is_final || Instant::now() >= deadline || self.is_to_end() {
+                return Err(problems);
+            }
+            if trigger == Trigger::FilesChanged && self.is_asked() {
+                return Err(Vec::new());
+            }
+            self.wait_for_commands().await;
+        }
+    }
+
+    async fn try_reload(&mut self) -> Result<(), NotYet> {
+        // Before they are read: what changes from now on is a change.
+        let file = Look::at(self.file.clone());
+        let loaded = (self.load)();
+        let files = watch::files(loaded.as_ref().map_or(&self.config, |valid| &valid.config));
+        self.looked.send_replace(Arc::new(Look::at(files).and(file)));
+        let Valid { config, effective } =
+            loaded.map_err(|problems| NotYet { problems, may_pass: MayPass::IfFilesChange })?;
         let fixed = what_cannot_change(&self.config, &config);
         if !fixed.is_empty() {
-            return Err(fixed);
+            return Err(NotYet { problems: fixed, may_pass: MayPass::No });
         }
         let generation = self.generation + 1;
-        let built = self.build_patiently(&config, generation).await?;
-        let (added, health) = self.bind_new(&config)?;
+        let running = self.proxy.snapshot();
+        let built = build::build(&config, Some(&running), generation, &self.clock).await;
+        let built = built.map_err(|refused| NotYet {
+            problems: refused.problems,
+            may_pass: if refused.may_pass { MayPass::Yes } else { MayPass::IfFilesChange },
+        })?;
+        let failed = explain::failures(&config, built.snapshot.profiles().host_trust(), self.clock.now());
+        if !failed.is_empty() {
+            return Err(NotYet { problems: failed, may_pass: MayPass::No });
+        }
+        let (added, health) = self.bind_new(&config).map_err(|problems| NotYet { problems, may_pass: MayPass::No })?;
         // From here on nothing can fail.
         let acceptor = Acceptor {
             proxy: Arc::clone(&self.proxy),
@@ -34,6 +96,7 @@ impl App {
         };
         self.generation = generation;
         self.proxy.publish(built.snapshot);
+        self.in_force.store(InForce::new(generation, &effective, &self.clock));
         self.log.adjust(config.logs);
         self.slots.resize(limits::effective_connections(config.listener.max_connections, self.open_files));
         for listener in added {
@@ -52,20 +115,6 @@ impl App {
         Ok(())
     }
 
-    async fn build_patiently(&mut self, config: &Config, generation: u64) -> Result<build::Built, Vec<String>> {
-        let deadline = Instant::now() + RETRY_FOR;
-        loop {
-            let running = self.proxy.snapshot();
-            match build::build(config, running.clusters(), generation) {
-                Ok(built) => return Ok(built),
-                Err(refused) if refused.may_pass && Instant::now() < deadline && !self.is_to_end() => {
-                    self.wait_for_commands().await;
-                }
-                Err(refused) => return Err(refused.problems),
-            }
-        }
-    }
-
     /// Waits before the next try. Other reloads have time; the end has not.
     async fn wait_for_commands(&mut self) {
         let until = Instant::now() + RETRY_EVERY;
@@ -81,8 +130,12 @@ impl App {
         }
     }
 
+    fn is_asked(&self) -> bool {
+        self.waiting.iter().any(|command| matches!(command, Command::Reload(_)))
+    }
+
     fn is_to_end(&self) -> bool {
-        self.waiting.iter().any(|command| matches!(command, Command::Shutdown))
+        self.waiting.iter().any(|command| matches!(command, Command::Shutdown(_)))
     }
 
     /// New addresses are bound before anything is changed.
@@ -133,6 +186,9 @@ fn what_cannot_change(old: &Config, new: &Config) -> Vec<String> {
     }
     if old.logs.format != new.logs.format {
         keys.push("[logs] format");
+    }
+    if old.admin != new.admin {
+        keys.push("[admin] address");
     }
     keys.into_iter().map(|key| format!("{key} cannot be changed by a reload; restart the gateway")).collect()
 }

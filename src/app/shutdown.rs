@@ -2,14 +2,14 @@
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{App, Command};
+use super::{App, Asker, Command};
 use crate::drain::Phase;
 
 /// How long connections may take to notice that they were cut, and write their last log line.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl App {
-    pub(super) async fn shut_down(mut self) {
+    pub(super) async fn shut_down(mut self, mut asker: Asker) {
         let begun = Instant::now();
         // Whoever waits for a reload is told that there is none.
         self.waiting.clear();
@@ -18,7 +18,7 @@ impl App {
         tracing::info!(delay = ?settings.delay, timeout = ?settings.timeout, "draining");
         let hurried = tokio::select! {
             () = sleep_until(begun + settings.delay) => false,
-            () = second_signal(&mut self.commands) => true,
+            () = second_signal(&mut self.commands, &mut asker) => true,
         };
         self.listeners.clear();
         self.connections.close();
@@ -27,7 +27,7 @@ impl App {
             tokio::select! {
                 () = self.connections.wait() => {}
                 () = sleep_until(begun + settings.timeout) => {}
-                () = second_signal(&mut self.commands) => {}
+                () = second_signal(&mut self.commands, &mut asker) => {}
             }
         }
         let left = self.connections.len();
@@ -37,10 +37,12 @@ impl App {
     }
 }
 
-/// A reload during a drain is refused: its asker sees the channel close.
-async fn second_signal(commands: &mut tokio::sync::mpsc::Receiver<Command>) {
+/// A reload during a drain is refused: its asker sees the channel close. `asker` is who was heard last.
+async fn second_signal(commands: &mut tokio::sync::mpsc::Receiver<Command>, asker: &mut Asker) {
     while let Some(command) = commands.recv().await {
-        if matches!(command, Command::Shutdown) {
+        if let Command::Shutdown(Asker::Signal) = command
+            && std::mem::replace(asker, Asker::Signal) == Asker::Signal
+        {
             return;
         }
     }

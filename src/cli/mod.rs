@@ -4,6 +4,7 @@ mod certs;
 mod check;
 mod demo;
 mod exit;
+mod explain;
 mod health;
 mod output;
 mod overrides;
@@ -11,12 +12,13 @@ mod run;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
 
 /// An mTLS gateway: knows its callers by certificate and says why one was refused.
 #[derive(Debug, Parser)]
-#[command(name = "gateway", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "gateway", version = VERSION.as_str(), arg_required_else_help = true, max_term_width = 100)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -28,9 +30,16 @@ enum Command {
     Demo(demo::RunDemo),
     Check(check::Check),
     Health(health::Health),
+    Explain(Box<explain::Explain>),
     /// Make and look at certificates: a small private CA in a folder
     Certs(certs::Arguments),
 }
+
+/// The package's version and, when the build was told it, what git calls the source.
+static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("GATEWAY_BUILD_VERSION") {
+    Some(source) if !source.is_empty() => format!("{} ({source})", env!("CARGO_PKG_VERSION")),
+    _ => env!("CARGO_PKG_VERSION").to_owned(),
+});
 
 /// Runs the command that `arguments` name (the first is the program's own name).
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -47,6 +56,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(demo) => demo.run().into(),
         Command::Check(check) => check.run().into(),
         Command::Health(health) => health.run().into(),
+        Command::Explain(explain) => explain.run().into(),
         Command::Certs(arguments) => certs::run(arguments).into(),
     }
 }

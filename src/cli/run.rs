@@ -10,9 +10,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::exit::Exit;
 use super::output;
 use super::overrides::RunFlags;
-use crate::app::{App, Control, LoadConfig, worker_threads};
+use crate::app::{App, ConfigFile, Control, LoadConfig, worker_threads};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::Valid;
 use crate::telemetry::{self, Log, LogSink, loss_line};
 
 /// Serves until it is told to end by SIGTERM or SIGINT; SIGHUP reloads the configuration and all certificates.
@@ -24,12 +24,13 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self) -> ExitCode {
+        let file = ConfigFile::at(self.flags.file().cloned());
         let loaded = self.flags.load();
         for diagnostic in &loaded.diagnostics {
             output::note(format_args!("{diagnostic}\n"));
         }
-        let Some(config) = loaded.config else { return Exit::Usage.into() };
-        match self.serve(config) {
+        let Ok(valid) = loaded.valid() else { return Exit::Usage.into() };
+        match self.serve(valid, file) {
             Ok(()) => Exit::Fine.into(),
             Err(problems) => {
                 for problem in problems {
@@ -40,7 +41,8 @@ impl Run {
         }
     }
 
-    fn serve(self, config: Config) -> Result<(), Vec<String>> {
+    fn serve(self, valid: Valid, file: ConfigFile) -> Result<(), Vec<String>> {
+        let config = &valid.config;
         let clock = Clock::system();
         let format = config.logs.format;
         let losses = clock.clone();
@@ -53,15 +55,10 @@ impl Run {
         let log = Log::new(sink, config.logs, clock.clone());
         let runtime = runtime(config.workers).map_err(sentence("cannot start the runtime"))?;
         let flags = self.flags;
-        let load: LoadConfig = Box::new(move || {
-            let loaded = flags.load();
-            let errors = loaded.diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
-            let errors: Vec<_> = errors.map(ToString::to_string).collect();
-            loaded.config.ok_or(errors)
-        });
+        let load: LoadConfig = Box::new(move || flags.load().valid());
         runtime.block_on(async {
             let signals = Signals::listen().map_err(sentence("cannot listen for signals"))?;
-            let app = App::start(config, load, clock, log).await?;
+            let app = App::start(valid, load, clock, log).await?.watching(file);
             tokio::spawn(signals.obey(app.control()));
             app.run().await;
             Ok(())

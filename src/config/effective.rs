@@ -53,9 +53,12 @@ impl fmt::Display for Effective {
 fn header(section: &Section) -> String {
     match section {
         Section::Route(_) => "[[route]]".to_owned(),
+        Section::Test(_) => "[[test]]".to_owned(),
         Section::Respond(_) => "[route.respond]".to_owned(),
         Section::Upstream(name) => format!("[upstream.{}]", key(name)),
         Section::UpstreamPart(name, part) => format!("[upstream.{}.{part}]", key(name)),
+        Section::Sni(_) => "[[tls.sni]]".to_owned(),
+        Section::SniClientAuth(_) => "[tls.sni.client_auth]".to_owned(),
         Section::Root | Section::Plain(_) | Section::Upstreams => format!("[{}]", section.pattern()),
     }
 }

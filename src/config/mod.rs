@@ -23,7 +23,7 @@ mod syntax;
 pub use diagnostic::{Diagnostic, Excerpt, Origin, Place, Severity};
 pub use effective::Effective;
 pub use overrides::{OVERRIDABLE, Overridable, Override, Overrides};
-pub use settings::{Config, HealthListener};
+pub use settings::{Config, Expected, HealthListener, PolicyTest};
 pub use source::{LARGEST_FILE, Source};
 
 use std::cmp::Reverse;
@@ -46,7 +46,26 @@ pub struct Loaded {
     pub effective: Effective,
 }
 
+/// A configuration without an error.
+#[derive(Debug, Clone)]
+pub struct Valid {
+    /// The configuration.
+    pub config: Config,
+    /// Every value and its origin.
+    pub effective: Effective,
+}
+
 impl Loaded {
+    /// The configuration, if it can be used.
+    ///
+    /// # Errors
+    /// Every error, as it is shown to a person.
+    pub fn valid(self) -> Result<Valid, Vec<String>> {
+        let errors = self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
+        let errors: Vec<_> = errors.map(ToString::to_string).collect();
+        self.config.map(|config| Valid { config, effective: self.effective }).ok_or(errors)
+    }
+
     /// A configuration that could not even be read.
     pub fn refused(diagnostic: Diagnostic) -> Self {
         Self { config: None, diagnostics: vec![diagnostic], effective: Effective::default() }
@@ -107,7 +126,8 @@ pub fn load(
 
 /// Every section and key there is, by pattern (`upstream.NAME.dns`), found by reading a file that has one of each.
 pub fn known_keys() -> BTreeSet<(String, &'static str)> {
-    let text = SourceText::new("known", "upstream.api = {}\nroute = [{ respond = {} }]");
+    let text = "upstream.api = {}\nroute = [{ respond = {} }]\ntest = [{}]\ntls.sni = [{ client_auth = {} }]";
+    let text = SourceText::new("known", text);
     let readable = Readable::of(&text);
     let parsed = syntax::parse(&text, &readable);
     let overrides = Overrides::default();
@@ -139,10 +159,10 @@ fn refuse_unknown(unknown: &Unknown, known: &BTreeSet<(String, &'static str)>) -
     match (hint, elsewhere.as_slice()) {
         (Some(near), _) if *is_table && is_root => error.help(format!("did you mean [{near}]?")),
         (Some(near), _) => error.help(format!("did you mean `{near}`?")),
-        (None, [pattern]) if !is_table && pattern.as_str() != "route" => {
+        (None, [pattern]) if !is_table && !["route", "test"].contains(&pattern.as_str()) => {
             error.help(format!("`{shown}` is a key of [{pattern}]"))
         }
-        (None, [_]) if !is_table => error.help(format!("`{shown}` is a key of [[route]]")),
+        (None, [pattern]) if !is_table => error.help(format!("`{shown}` is a key of [[{pattern}]]")),
         (None, _) if is_root => error.help(format!("the sections are: {}", mine.join(", "))),
         (None, _) => error.help(format!("its keys are: {}", mine.join(", "))),
     }

@@ -23,7 +23,7 @@ pub struct Overridable {
 }
 
 /// Every key that a flag or a variable may set.
-pub const OVERRIDABLE: [Overridable; 14] = [
+pub const OVERRIDABLE: [Overridable; 15] = [
     one("runtime.workers", "--workers", "GATEWAY_WORKERS", "NUMBER", "Worker threads; 0 is one for each CPU"),
     many("listener.address", "--listen", "GATEWAY_LISTEN", "ADDR", "Address and port of the TLS listener"),
     one(
@@ -74,6 +74,7 @@ pub const OVERRIDABLE: [Overridable; 14] = [
     one("drain.timeout", "--drain-timeout", "GATEWAY_DRAIN_TIMEOUT", "DURATION", "From SIGTERM to the end"),
     one("logs.format", "--log-format", "GATEWAY_LOG_FORMAT", "FORMAT", "How log lines look: json or text"),
     one("logs.access", "--access-log", "GATEWAY_ACCESS_LOG", "BOOL", "Log requests: true or false"),
+    one("admin.address", "--admin", "GATEWAY_ADMIN_ADDRESS", "ADDR", "Address and port of the admin listener, or off"),
 ];
 
 /// A value from a flag or a variable.

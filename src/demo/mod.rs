@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::{App, Control};
 use crate::clock::Clock;
-use crate::config::{self, Config, Overrides, Source};
+use crate::config::{self, Overrides, Source, Valid};
 use crate::pki::{AuthorityRequest, ClientRequest, Overwrite, ServerRequest, Store};
 use crate::probe::{self, Answer, Question};
 use crate::telemetry::{self, Log, LogSink, LogWriter, loss_line};
@@ -186,17 +186,16 @@ fn configuration(
     listen: SocketAddr,
     upstream_port: u16,
     resolver: SocketAddr,
-) -> Result<Config, Vec<String>> {
+) -> Result<Valid, Vec<String>> {
     let file = |name: &str| -> PathBuf { folder.join(name) };
     let text = format!(
         "[listener]\naddress = \"{listen}\"\n[tls]\ncertificate = {:?}\nprivate_key = {:?}\n[client_auth]\nca = {:?}\n\
          [upstream.api]\nurl = \"http://{UPSTREAM_NAME}:{upstream_port}\"\n[upstream.api.dns]\nresolvers = \
-         [\"{resolver}\"]\n[drain]\ndelay = \"0s\"\ntimeout = \"5s\"\n",
+         [\"{resolver}\"]\n[drain]\ndelay = \"0s\"\ntimeout = \"5s\"\n[admin]\naddress = \"off\"\n",
         file("server.crt"),
         file("server.key"),
         file("ca.crt"),
     );
     let source = Source { name: "the demo's configuration".into(), text };
-    let loaded = config::load(Some(&source), &Overrides::default(), &|_| None, false);
-    loaded.config.ok_or_else(|| loaded.diagnostics.iter().map(ToString::to_string).collect())
+    config::load(Some(&source), &Overrides::default(), &|_| None, false).valid()
 }

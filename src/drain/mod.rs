@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::watching;
+
 /// How long a drain takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -75,7 +77,7 @@ impl DrainWatch {
 
     /// Waits for the next change and tells the new phase. A drain whose owner is gone counts as cut.
     pub async fn changed(&mut self) -> Phase {
-        match self.0.changed().await {
+        match watching::changed(&mut self.0).await {
             Ok(()) => *self.0.borrow_and_update(),
             Err(_) => Phase::Cut,
         }

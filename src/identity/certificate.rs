@@ -5,10 +5,10 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::name::distinguished_name;
+use super::name::{NameAttribute, attributes, distinguished_name};
 use crate::clock::WallTime;
 
 /// What a certificate says.
@@ -28,6 +28,22 @@ pub struct CertificateFacts {
     pub not_after: WallTime,
     /// Subject alternative names in the certificate's order; kinds nobody asks for are left out.
     pub subject_alt_names: Vec<SubjectAltName>,
+    /// What only policies and a few headers ask for.
+    pub details: Box<Details>,
+}
+
+/// What a certificate says, part by part, for policies to compare.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// The subject's attributes.
+    pub subject: Vec<NameAttribute>,
+    /// The issuer's attributes.
+    pub issuer: Vec<NameAttribute>,
+    /// SHA-256 of the public key (its SubjectPublicKeyInfo in DER), lower-case hex: the same after a renewal that keeps
+    /// the key.
+    pub public_key_sha256: String,
+    /// Certificate policies (RFC 5280 section 4.2.1.4) as dotted OIDs.
+    pub policies: Vec<String>,
 }
 
 /// One subject alternative name (RFC 5280 section 4.2.1.6).
@@ -44,6 +60,17 @@ pub enum SubjectAltName {
 }
 
 impl CertificateFacts {
+    /// What is wrong with its dates, at `now`.
+    pub fn date_fault(&self, now: WallTime) -> Option<&'static str> {
+        if now.unix_seconds() > self.not_after.unix_seconds() {
+            Some("has expired")
+        } else if now < self.not_before {
+            Some("is not valid yet")
+        } else {
+            None
+        }
+    }
+
     /// Reads a certificate.
     ///
     /// # Errors
@@ -75,6 +102,12 @@ impl CertificateFacts {
             not_before: WallTime::from_unix_seconds(certificate.validity().not_before.timestamp()),
             not_after: WallTime::from_unix_seconds(certificate.validity().not_after.timestamp()),
             subject_alt_names,
+            details: Box::new(Details {
+                subject: attributes(certificate.subject()),
+                issuer: attributes(certificate.issuer()),
+                public_key_sha256: hex_lower(&sha256(certificate.public_key().raw)),
+                policies: policies(certificate),
+            }),
         }
     }
 
@@ -112,6 +145,14 @@ impl SubjectAltName {
             _ => None,
         }
     }
+}
+
+fn policies(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let parsed = certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::CertificatePolicies(policies) => Some(policies),
+        _ => None,
+    });
+    parsed.into_iter().flatten().map(|policy| policy.policy_id.to_id_string()).collect()
 }
 
 /// SHA-256 (FIPS 180-4).

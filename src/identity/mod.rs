@@ -3,11 +3,13 @@
 //! Nothing here judges a certificate (that is `tls::trust`) and nothing here does I/O. Texts made here go to upstream
 //! headers and logs, so they never carry a raw control byte, whatever a certificate holds.
 
+mod base64;
 mod certificate;
 mod name;
 
-pub use certificate::{CertificateFacts, SubjectAltName, hex_lower, hex_upper, sha256};
-pub use name::distinguished_name;
+pub use base64::base64;
+pub use certificate::{CertificateFacts, Details, SubjectAltName, hex_lower, hex_upper, sha256};
+pub use name::{NameAttribute, distinguished_name};
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,13 +37,17 @@ pub enum Reason {
     BadSignature,
     /// The chain breaks a rule: name constraints, path length, a CA used as leaf, an unknown critical extension.
     InvalidChain,
+    /// A revocation list or the deny list has it, or a certificate above it.
+    Revoked,
+    /// No current revocation list says whether it, or a certificate above it, is revoked.
+    RevocationUnknown,
     /// The certificate is good, and the route's policy does not let it in.
     NotAllowed,
 }
 
 impl Reason {
     /// Every reason, in the contract's order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::CertificateMissing,
         Self::Malformed,
         Self::UnsupportedKey,
@@ -51,6 +57,8 @@ impl Reason {
         Self::UnknownIssuer,
         Self::BadSignature,
         Self::InvalidChain,
+        Self::Revoked,
+        Self::RevocationUnknown,
         Self::NotAllowed,
     ];
 
@@ -66,6 +74,8 @@ impl Reason {
             Self::UnknownIssuer => "unknown_issuer",
             Self::BadSignature => "bad_signature",
             Self::InvalidChain => "invalid_chain",
+            Self::Revoked => "revoked",
+            Self::RevocationUnknown => "revocation_unknown",
             Self::NotAllowed => "not_allowed",
         }
     }
@@ -99,6 +109,11 @@ impl Reason {
             Self::InvalidChain => {
                 "The client certificate's chain breaks a rule: name constraints, path length, a CA certificate used as \
                  client certificate, or an unknown critical extension."
+            }
+            Self::Revoked => "The client certificate, or one above it, has been revoked. Ask its issuer for a new one.",
+            Self::RevocationUnknown => {
+                "Whether the client certificate has been revoked cannot be told now. The operator of this API has to \
+                 provide a current revocation list of its issuer."
             }
             Self::NotAllowed => "The client certificate is valid, but it may not use this route.",
         }
@@ -167,7 +182,8 @@ mod tests {
         assert_eq!(
             Reason::ALL.map(Reason::as_str).join(" "),
             "certificate_missing malformed unsupported_key wrong_usage \
-            expired not_yet_valid unknown_issuer bad_signature invalid_chain not_allowed"
+            expired not_yet_valid unknown_issuer bad_signature invalid_chain revoked revocation_unknown \
+            not_allowed"
         );
     }
 }

@@ -7,7 +7,26 @@
 use std::fmt::Write as _;
 
 use x509_parser::der_parser::asn1_rs::{Any, Tag, ToDer};
-use x509_parser::x509::X509Name;
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+
+/// One attribute of a name, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameAttribute {
+    /// Its type as a dotted OID.
+    pub oid: String,
+    /// Its value, whichever string type it was encoded in.
+    pub value: String,
+}
+
+/// The attributes of a name that are text. A value with a control character in it is left out: nothing it could be
+/// compared with means the same to everybody (`admin`, and `admin` with a NUL and more after it).
+pub(super) fn attributes(name: &X509Name<'_>) -> Vec<NameAttribute> {
+    let text = |attribute: &AttributeTypeAndValue<'_>| {
+        let value = decode(attribute.attr_value()).filter(|value| !value.chars().any(char::is_control))?;
+        Some(NameAttribute { oid: attribute.attr_type().to_id_string(), value })
+    };
+    name.iter_attributes().filter_map(text).collect()
+}
 
 /// The name as RFC 4514 text: printable ASCII only; everything else is escaped as `\HH`.
 pub fn distinguished_name(name: &X509Name<'_>) -> String {

@@ -1,17 +1,17 @@
 //! The CA: made here or brought along, and never trusted to be right because the file lies there.
 //!
-//! rcgen signs with whatever it is given, and writes back a CA's subject from a map, in which a repeated attribute is
-//! lost. So what was signed is read again: its issuer must be the CA's subject byte for byte, and it must verify.
+//! rcgen signs with whatever it is given, so what was signed is read again and must verify.
 
-use rcgen::{Issuer, KeyPair};
+use rcgen::{CustomExtension, PublicKeyData};
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::dates::rfc3339;
-use super::keyfile::{KeyProblem, PrivateKey};
+use super::keyfile::{KeyProblem, KeyType, PrivateKey};
 use super::pem::{self, GarbledPem};
-use super::profile::{AuthorityProfile, LeafProfile};
+use super::profile::{AuthorityProfile, LeafProfile, Validity};
+use super::signing::{Signer, is_signed_by};
 use super::verify::{certificates, verify_chain};
 use crate::clock::WallTime;
 use crate::identity::{CertificateFacts, sha256};
@@ -45,11 +45,12 @@ pub enum AuthorityProblem {
         /// Last moment of the CA's validity.
         not_after: WallTime,
     },
-    /// Its subject would come out differently as an issuer.
-    #[error(
-        "has a subject that cannot be written as issuer unchanged (an attribute occurs twice, or is not plain text)"
-    )]
-    Subject,
+    /// No CA may stand below it.
+    #[error("has a path length of 0: no CA may stand below it")]
+    LastAuthority,
+    /// It may not sign revocation lists.
+    #[error("has a keyUsage without cRLSign, so it cannot revoke anything")]
+    NoCrlSign,
     /// What it signed does not verify.
     #[error("may not issue this certificate, or cannot: {0}")]
     Refused(webpki::Error),
@@ -75,7 +76,20 @@ pub struct Authority {
     subject: Vec<u8>,
     key_id: Vec<u8>,
     signs_crls: bool,
+    path_length: Option<u32>,
 }
+
+/// What is taken over from another certificate as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Copied<'a> {
+    /// The subject in DER.
+    pub(super) subject: Option<&'a [u8]>,
+    /// What is in the extension.
+    pub(super) name_constraints: Option<&'a [u8]>,
+}
+
+/// The extension's number (RFC 5280 section 4.2.1.10).
+const NAME_CONSTRAINTS: &[u64] = &[2, 5, 29, 30];
 
 /// A leaf as it was issued.
 #[derive(Debug)]
@@ -96,7 +110,7 @@ impl Authority {
     /// # Errors
     /// When signing fails.
     pub fn create(profile: &AuthorityProfile, key: PrivateKey, now: WallTime) -> Result<Self, AuthorityProblem> {
-        let certificate = profile.parameters(now)?.self_signed(key.pair())?;
+        let certificate = profile.parameters(profile.validity.window(now))?.self_signed(key.pair())?;
         Self::assemble(&[certificate.der().clone()], key)
     }
 
@@ -109,7 +123,7 @@ impl Authority {
         Self::assemble(&certificates(certificate)?, PrivateKey::from_pem(key)?)
     }
 
-    fn assemble(bundle: &[CertificateDer<'static>], key: PrivateKey) -> Result<Self, AuthorityProblem> {
+    pub(super) fn assemble(bundle: &[CertificateDer<'static>], key: PrivateKey) -> Result<Self, AuthorityProblem> {
         if bundle.is_empty() {
             return Err(AuthorityProblem::NoCertificate);
         }
@@ -129,13 +143,26 @@ impl Authority {
             return Err(AuthorityProblem::NotAuthority);
         }
         let certificate = CertificateDer::from(issuing.as_raw().to_vec());
-        let above = up_to_root(issuing, &parsed.iter().map(|(certificate, _)| certificate).collect::<Vec<_>>());
+        let bundled: Vec<_> = parsed.iter().map(|(certificate, _)| certificate).collect();
+        let (mut above, root) = up_to_root(issuing, &bundled);
+        // Where the root is new, whoever trusts only the one before it follows its certificate by that one.
+        let cross_signed = |other: &&&X509Certificate<'_>| {
+            root.is_some_and(|root| {
+                other.subject() == root.subject()
+                    && other.issuer() != other.subject()
+                    && other.public_key().raw == root.public_key().raw
+            })
+        };
+        let cross_signed = bundled.iter().find(cross_signed);
+        above.extend(cross_signed.map(|certificate| CertificateDer::from(certificate.as_raw().to_vec())));
         // Without an identifier of its own it gets the one rcgen derives (RFC 7093 section 2, method 1).
         let derived = || sha256(&key.public_key_info()).into_iter().take(20).collect();
         let key_id = subject_key_id(issuing).unwrap_or_else(derived);
         let signs_crls = issuing.key_usage().ok().flatten().is_none_or(|usage| usage.value.crl_sign());
+        let constraints = issuing.basic_constraints().ok().flatten();
+        let path_length = constraints.and_then(|constraints| constraints.value.path_len_constraint);
         let (facts, subject) = (facts.clone(), issuing.subject().as_raw().to_vec());
-        Ok(Self { certificate, above, key, facts, subject, key_id, signs_crls })
+        Ok(Self { certificate, above, key, facts, subject, key_id, signs_crls, path_length })
     }
 
     /// That the CA is valid now.
@@ -156,24 +183,65 @@ impl Authority {
     /// # Errors
     /// When signing fails, or what was signed does not verify under this CA.
     pub fn issue(&self, profile: &LeafProfile, key: &PrivateKey, now: WallTime) -> Result<Leaf, AuthorityProblem> {
-        let (not_before, not_after) = profile.validity.window(now);
+        self.certify(profile, key.pair(), None, now)
+    }
+
+    /// The same for any public key, and with `subject` in DER instead of the profile's.
+    pub(super) fn certify(
+        &self,
+        profile: &LeafProfile,
+        public_key: &impl PublicKeyData,
+        subject: Option<&[u8]>,
+        now: WallTime,
+    ) -> Result<Leaf, AuthorityProblem> {
+        let (window, cut_short) = self.window(profile.validity, now)?;
+        let der = self.signer().certificate(&profile.parameters(window)?, public_key, subject)?.into();
+        verify_chain(&der, &[], &[&self.certificate], profile.usage, window.0).map_err(AuthorityProblem::Refused)?;
+        let (_, parsed) =
+            X509Certificate::from_der(&der).map_err(|error| AuthorityProblem::Malformed(error.to_string()))?;
+        let facts = CertificateFacts::from_parsed(&parsed, &der);
+        Ok(Leaf { pem: self.with_chain(&der), der, facts, cut_short })
+    }
+
+    /// Issues a CA below this one, or for another CA's name and key.
+    pub(super) fn issue_authority(
+        &self,
+        profile: &AuthorityProfile,
+        public_key: &impl PublicKeyData,
+        copied: Copied<'_>,
+        now: WallTime,
+    ) -> Result<(CertificateDer<'static>, bool), AuthorityProblem> {
+        if self.path_length == Some(0) {
+            return Err(AuthorityProblem::LastAuthority);
+        }
+        let (window, cut_short) = self.window(profile.validity, now)?;
+        let mut parameters = profile.parameters(window)?;
+        if let Some(constraints) = copied.name_constraints {
+            let mut extension = CustomExtension::from_oid_content(NAME_CONSTRAINTS, constraints.to_vec());
+            extension.set_criticality(true);
+            parameters.custom_extensions.push(extension);
+        }
+        let der = self.signer().certificate(&parameters, public_key, copied.subject)?;
+        if !is_signed_by(&der, &self.key.public_key_info()) {
+            return Err(AuthorityProblem::Refused(webpki::Error::InvalidSignatureForPublicKey));
+        }
+        Ok((der.into(), cut_short))
+    }
+
+    /// When what is issued now is valid, and whether that is less than was asked for.
+    fn window(&self, validity: Validity, now: WallTime) -> Result<((WallTime, WallTime), bool), AuthorityProblem> {
+        let (not_before, not_after) = validity.window(now);
         let window = (not_before.max(self.facts.not_before), not_after.min(self.facts.not_after));
         if window.0 > window.1 {
             let CertificateFacts { not_before, not_after, .. } = self.facts;
             return Err(AuthorityProblem::OutOfTime { not_before, not_after });
         }
-        let der = profile.parameters(window)?.signed_by(key.pair(), &self.issuer()?)?.der().clone();
+        Ok((window, window.1 < not_after))
+    }
 
-        let (_, parsed) =
-            X509Certificate::from_der(&der).map_err(|error| AuthorityProblem::Malformed(error.to_string()))?;
-        if parsed.issuer().as_raw() != self.subject {
-            return Err(AuthorityProblem::Subject);
-        }
-        verify_chain(&der, &[], &[&self.certificate], profile.usage, window.0).map_err(AuthorityProblem::Refused)?;
-
-        let facts = CertificateFacts::from_parsed(&parsed, &der);
-        let pem = std::iter::once(&der).chain(&self.above).map(|der| pem::encode("CERTIFICATE", der)).collect();
-        Ok(Leaf { der, pem, facts, cut_short: window.1 < not_after })
+    /// What was issued and the certificates between it and the root, as PEM.
+    fn with_chain(&self, der: &CertificateDer<'_>) -> String {
+        std::iter::once(der).chain(&self.above).map(|der| pem::encode("CERTIFICATE", der)).collect()
     }
 
     /// What the CA's certificate says.
@@ -211,12 +279,24 @@ impl Authority {
         self.signs_crls
     }
 
-    pub(super) fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, AuthorityProblem> {
-        Issuer::from_ca_cert_der(&self.certificate, self.key.pair()).map_err(|error| match error {
-            // It has parsed before, so it is the subject that rcgen cannot hold.
-            rcgen::Error::CouldNotParseCertificate | rcgen::Error::InvalidAsn1String(_) => AuthorityProblem::Subject,
-            error => AuthorityProblem::Signing(error),
-        })
+    /// Whether this certificate goes along with what this CA issues.
+    pub(super) fn goes_along(&self, der: &CertificateDer<'_>) -> bool {
+        self.above.contains(der)
+    }
+
+    /// The kind of its key, if it can be made here.
+    pub(super) fn key_type(&self) -> Option<KeyType> {
+        let (_, parsed) = X509Certificate::from_der(&self.certificate).ok()?;
+        KeyType::of(parsed.public_key())
+    }
+
+    /// Whether this CA signed that certificate.
+    pub(super) fn has_signed(&self, certificate: &X509Certificate<'_>) -> bool {
+        certificate.issuer().as_raw() == self.subject && is_signed_by(certificate.as_raw(), &self.key.public_key_info())
+    }
+
+    pub(super) fn signer(&self) -> Signer<'_> {
+        Signer { key: self.key.pair(), name: &self.subject, key_id: &self.key_id }
     }
 }
 
@@ -228,19 +308,22 @@ fn may_issue(certificate: &X509Certificate<'_>) -> bool {
 }
 
 /// The issuing certificate and those above it, without the root: nothing at all when the root itself issues. Clients
-/// have the root, and sending it only costs bytes.
-fn up_to_root(issuing: &X509Certificate<'_>, bundle: &[&X509Certificate<'_>]) -> Vec<CertificateDer<'static>> {
+/// have the root, and sending it only costs bytes. Then the root, where the bundle has it.
+fn up_to_root<'b, 'a>(
+    issuing: &'b X509Certificate<'a>,
+    bundle: &[&'b X509Certificate<'a>],
+) -> (Vec<CertificateDer<'static>>, Option<&'b X509Certificate<'a>>) {
     let mut chain = Vec::new();
     let mut current = Some(issuing);
     while let Some(certificate) = current {
         let self_issued = certificate.subject().as_raw() == certificate.issuer().as_raw();
         if self_issued || chain.len() == bundle.len() {
-            break;
+            return (chain, self_issued.then_some(certificate));
         }
         chain.push(CertificateDer::from(certificate.as_raw().to_vec()));
         current = bundle.iter().copied().find(|above| above.subject().as_raw() == certificate.issuer().as_raw());
     }
-    chain
+    (chain, None)
 }
 
 /// The subject key identifier's bytes, if the certificate has one.

@@ -12,9 +12,6 @@ use super::pem;
 use super::profile::BACKDATE_SECONDS;
 use crate::clock::WallTime;
 
-/// How long a list is good for, in days.
-const LIFETIME_DAYS: u32 = 365;
-
 /// Why a certificate was revoked (RFC 5280 section 5.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevocationReason {
@@ -90,14 +87,16 @@ pub(super) struct Present {
     pub(super) issuer: Vec<u8>,
     pub(super) number: u64,
     this_update: WallTime,
-    next_update: Option<WallTime>,
+    pub(super) next_update: Option<WallTime>,
     pub(super) revoked: Vec<Revoked>,
+    /// As it lies there.
+    pub(super) pem: String,
 }
 
 /// A list in the folder that cannot be gone on with. Each text goes on after the name of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum CrlProblem {
-    /// Not one CRL in PEM.
+    /// Not CRLs in PEM.
     #[error("cannot be read as a revocation list in PEM; move it away, and the next command writes one from the index")]
     Garbled,
     /// Its number is beyond ours.
@@ -109,11 +108,20 @@ pub enum CrlProblem {
 }
 
 impl Present {
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, CrlProblem> {
+    /// The lists of a file: one, or two while a CA takes the place of another. None in an empty file.
+    pub(super) fn read_all(bytes: &[u8]) -> Result<Vec<Self>, CrlProblem> {
         let blocks = pem::blocks(bytes).map_err(|_| CrlProblem::Garbled)?;
-        let [block] = blocks.as_slice() else { return Err(CrlProblem::Garbled) };
-        let (rest, list) = CertificateRevocationList::from_der(&block.der).map_err(|_| CrlProblem::Garbled)?;
-        if !block.is_crl() || !rest.is_empty() {
+        if blocks.is_empty() && !bytes.is_empty() {
+            return Err(CrlProblem::Garbled);
+        }
+        let read = |block: &pem::Block| if block.is_crl() { Self::read(&block.der) } else { Err(CrlProblem::Garbled) };
+        blocks.iter().map(read).collect()
+    }
+
+    /// One list in DER.
+    pub(super) fn read(der: &[u8]) -> Result<Self, CrlProblem> {
+        let (rest, list) = CertificateRevocationList::from_der(der).map_err(|_| CrlProblem::Garbled)?;
+        if !rest.is_empty() {
             return Err(CrlProblem::Garbled);
         }
         let number = match list.crl_number() {
@@ -133,6 +141,7 @@ impl Present {
             this_update: wall(list.last_update()),
             next_update: list.next_update().map(wall),
             revoked: revoked.collect(),
+            pem: pem::encode(LABEL, der),
         })
     }
 
@@ -145,29 +154,27 @@ impl Present {
     }
 }
 
-/// Signs a list that is good for a year, as PEM.
+const LABEL: &str = "X509 CRL";
+
+/// Signs a list that is good for `days`, as PEM.
 pub(super) fn sign(
     authority: &Authority,
     number: u64,
     revoked: &[Revoked],
     now: WallTime,
+    days: u32,
 ) -> Result<String, AuthorityProblem> {
     let list = CertificateRevocationListParams {
         this_update: calendar(seconds_after(now, BACKDATE_SECONDS)),
-        next_update: calendar(days_after(now, LIFETIME_DAYS)),
+        next_update: calendar(days_after(now, days)),
         crl_number: SerialNumber::from(number),
         issuing_distribution_point: None,
         revoked_certs: revoked.iter().map(Revoked::to_rcgen).collect(),
         // rcgen does not take the issuer's own identifier here as it does for certificates.
         key_identifier_method: KeyIdMethod::PreSpecified(authority.key_id().to_vec()),
-    }
-    .signed_by(&authority.issuer()?)?;
-    let (_, parsed) = CertificateRevocationList::from_der(list.der())
-        .map_err(|error| AuthorityProblem::Malformed(error.to_string()))?;
-    if parsed.issuer().as_raw() != authority.subject() {
-        return Err(AuthorityProblem::Subject);
-    }
-    Ok(pem::encode("X509 CRL", list.der()))
+    };
+    let list = authority.signer().list(&list)?;
+    Ok(pem::encode(LABEL, &list))
 }
 
 impl Revoked {
@@ -175,7 +182,11 @@ impl Revoked {
         RevokedCertParams {
             serial_number: SerialNumber::from_slice(&self.serial),
             revocation_time: calendar(self.at),
-            reason_code: self.reason.and_then(RevocationReason::to_rcgen),
+            // Section 5.3.1: "unspecified" is said by saying nothing.
+            reason_code: self
+                .reason
+                .filter(|&reason| reason != RevocationReason::Unspecified)
+                .and_then(RevocationReason::to_rcgen),
             invalidity_date: self.invalid_since.map(calendar),
         }
     }
@@ -198,8 +209,7 @@ mod tests {
     #[test]
     fn a_list_reads_back_with_its_number_entries_and_age() {
         let now = WallTime::from_unix_seconds(1_800_000_000);
-        let profile =
-            AuthorityProfile { subject: Subject::named("Test CA".parse().unwrap()), validity: Validity::Days(3650) };
+        let profile = AuthorityProfile::new(Subject::named("Test CA".parse().unwrap()), Validity::Days(3650));
         let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
         let authority = Authority::create(&profile, key, now).unwrap();
         let revoked = vec![
@@ -211,14 +221,15 @@ mod tests {
             },
             Revoked { serial: vec![7], at: now, reason: None, invalid_since: None },
         ];
-        let pem = sign(&authority, 41, &revoked, now).unwrap();
-        let read = Present::read(pem.as_bytes()).unwrap();
+        let pem = sign(&authority, 41, &revoked, now, 365).unwrap();
+        let read = Present::read_all(pem.as_bytes()).unwrap().remove(0);
+        assert_eq!(read.pem, pem);
         assert_eq!((read.number, &read.revoked), (41, &revoked));
         assert_eq!(read.issuer, authority.subject());
         assert!(!read.is_past_half_life(now));
         assert!(!read.is_past_half_life(days_after(now, 182)));
         assert!(read.is_past_half_life(days_after(now, 183)));
-        assert!(Present::read(authority.pem().as_bytes()).is_err(), "a certificate is no list");
+        assert!(Present::read_all(authority.pem().as_bytes()).is_err(), "a certificate is no list");
     }
 
     #[test]

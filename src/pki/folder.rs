@@ -25,7 +25,8 @@ use super::names::EntryName;
 use super::verify::certificates;
 use crate::identity::{hex_lower, sha256};
 
-/// How long to wait for another command. Keys are made before the lock is taken, so it is held for milliseconds.
+/// How long to wait for another command. Keys are made before the lock is taken, so it is held for
+/// milliseconds, and for a second by a thousand clients.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
@@ -45,7 +46,7 @@ pub(super) enum Access {
 }
 
 impl Access {
-    const fn mode(self) -> u32 {
+    pub(super) const fn mode(self) -> u32 {
         match self {
             Self::Owner => 0o600,
             Self::Everybody => 0o644,
@@ -78,6 +79,15 @@ impl Folder {
 
     pub(super) fn crl(&self) -> PathBuf {
         self.root.join("ca.crl")
+    }
+
+    /// The CA before this one, while clients move over.
+    pub(super) fn previous_certificate(&self) -> PathBuf {
+        self.root.join("previous.crt")
+    }
+
+    pub(super) fn previous_key(&self) -> PathBuf {
+        self.root.join("previous.key")
     }
 
     pub(super) fn server_certificate(&self) -> PathBuf {
@@ -171,7 +181,7 @@ pub(super) struct Locked<'f> {
     _lock: File,
 }
 
-impl Locked<'_> {
+impl<'f> Locked<'f> {
     /// Ends what a killed command began. Returns the files that it put in their places.
     pub(super) fn recover(&self, ledger: &Ledger) -> Result<Vec<PathBuf>, Error> {
         let mut staged: Vec<PathBuf> = Vec::new();
@@ -193,24 +203,31 @@ impl Locked<'_> {
     }
 
     /// Begins a change.
-    pub(super) fn change(&self) -> Change<'_> {
-        Change { folder: self.folder, staged: Vec::new() }
+    pub(super) fn change(&self) -> Change<'f> {
+        Change { folder: self.folder, staged: Vec::new(), together: false }
     }
 }
 
 /// Files that will be replaced together, or not at all.
 #[derive(Debug)]
-pub(super) struct Change<'l> {
-    folder: &'l Folder,
+pub(super) struct Change<'f> {
+    folder: &'f Folder,
     staged: Vec<PathBuf>,
+    /// Whether the staged files are put on disk with one call for all of them.
+    together: bool,
 }
 
 impl Change<'_> {
-    /// Step 1. Stage a key before its certificate: they are renamed in this order.
+    /// For thousands of files, each of which would wait for the disk.
+    pub(super) fn synchronize_together(&mut self) {
+        self.together = true;
+    }
+
+    /// Step 1.
     pub(super) fn stage(&mut self, path: &Path, bytes: &[u8], access: Access) -> Result<(), Error> {
         let staged = staging_of(path);
         self.staged.push(staged.clone());
-        write(&staged, bytes, access)
+        write(&staged, bytes, access, !self.together)
     }
 
     /// Steps 2 and 3. After an error in step 3 the next command goes on.
@@ -218,25 +235,33 @@ impl Change<'_> {
         let index = self.folder.index();
         let staged_index = staging_of(&index);
         let json = ledger.to_json().map_err(io::Error::from).map_err(Error::io("write", &index))?;
+        if self.together {
+            for directory in directories(&self.staged) {
+                let synchronized = File::open(directory).and_then(|file| Ok(rustix::fs::syncfs(file)?));
+                synchronized.map_err(Error::io("synchronise", directory))?;
+            }
+        }
+        let directories_changed: Vec<PathBuf> =
+            directories(&self.staged).into_iter().map(Path::to_path_buf).chain([self.folder.root.clone()]).collect();
         self.staged.push(staged_index.clone());
-        write(&staged_index, &json, Access::Everybody)?;
-        for directory in self.directories() {
-            synchronize(&directory)?;
+        write(&staged_index, &json, Access::Everybody, true)?;
+        for directory in &directories_changed {
+            synchronize(directory)?;
         }
         rename(&staged_index, &index)?;
         // From here on the files belong to the index, and are not to be thrown away.
         let staged = std::mem::take(&mut self.staged);
-        for path in staged.iter().filter(|path| **path != staged_index) {
-            rename(path, &place_of(path))?;
+        let files = staged.into_iter().filter(|path| *path != staged_index);
+        // A key comes before its certificate: a staged certificate is how the next command finds a staged key.
+        let (keys, others): (Vec<_>, Vec<_>) = files.partition(|path| is_key(&place_of(path)));
+        for files in [keys, others] {
+            for staged in &files {
+                let place = place_of(staged);
+                fs::rename(staged, &place).map_err(Error::io("replace", &place))?;
+            }
+            directories(&files).into_iter().try_for_each(synchronize)?;
         }
         Ok(())
-    }
-
-    fn directories(&self) -> Vec<PathBuf> {
-        let mut directories: Vec<_> = self.staged.iter().filter_map(|path| path.parent()).map(Path::to_owned).collect();
-        directories.sort();
-        directories.dedup();
-        directories
     }
 }
 
@@ -247,6 +272,18 @@ impl Drop for Change<'_> {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+fn is_key(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "key")
+}
+
+/// Where these files lie.
+fn directories(files: &[PathBuf]) -> Vec<&Path> {
+    let mut directories: Vec<_> = files.iter().filter_map(|path| path.parent()).collect();
+    directories.sort();
+    directories.dedup();
+    directories
 }
 
 fn create_directory(path: &Path, mode: u32) -> Result<(), Error> {
@@ -261,7 +298,8 @@ fn is_known(staged: &Path, ledger: &Ledger) -> bool {
             .ok()
             .and_then(|chain| chain.first().map(|der| ledger.has(&hex_lower(&sha256(der)))))
             .unwrap_or(false),
-        Some("crl") => Present::read(&bytes).is_ok_and(|list| list.number <= ledger.crl_number),
+        Some("crl") => Present::read_all(&bytes)
+            .is_ok_and(|lists| !lists.is_empty() && lists.iter().all(|list| list.number <= ledger.crl_number)),
         _ => false,
     }
 }
@@ -303,7 +341,7 @@ fn place_of(staged: &Path) -> PathBuf {
 }
 
 /// `create_new`, so that nobody's link is followed and the mode holds from the first byte on.
-fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), Error> {
+fn write(path: &Path, bytes: &[u8], access: Access, synchronized: bool) -> Result<(), Error> {
     let failed = |error| Error::io("write", path)(error);
     let mut file = OpenOptions::new()
         .write(true)
@@ -313,7 +351,7 @@ fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), Error> {
         .map_err(Error::io("create", path))?;
     file.set_permissions(Permissions::from_mode(access.mode())).map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
-    file.sync_all().map_err(failed)
+    if synchronized { file.sync_all().map_err(failed) } else { Ok(()) }
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), Error> {
@@ -322,7 +360,7 @@ fn rename(from: &Path, to: &Path) -> Result<(), Error> {
 }
 
 /// A name that is not on disk is not there after a power cut, however safe the file's bytes are.
-fn synchronize(directory: &Path) -> Result<(), Error> {
+pub(super) fn synchronize(directory: &Path) -> Result<(), Error> {
     // The parent of a bare file name is the empty path.
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     File::open(directory).and_then(|file| file.sync_all()).map_err(Error::io("synchronise", directory))

@@ -4,18 +4,21 @@
 
 use std::fmt::Write as _;
 
-use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Serialize;
-use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
+use x509_parser::extensions::{DistributionPointName, GeneralName, KeyUsage, ParsedExtension};
 use x509_parser::oid_registry::{Oid, OidRegistry};
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
+use super::cipher::CipherProblem;
 use super::crl::RevocationReason;
+use super::csr::SigningRequest;
 use super::dates::{as_optional_text, as_text, days_between};
 use super::keyfile::PrivateKey;
+use super::p12;
 use super::pem::{self, Block, GarbledPem};
 use crate::clock::WallTime;
 use crate::identity::{CertificateFacts, distinguished_name, hex_lower, hex_upper, sha256};
@@ -36,8 +39,11 @@ pub enum InspectError {
         /// What the parser said.
         detail: String,
     },
+    /// A PKCS#12 file that does not open.
+    #[error(transparent)]
+    Cipher(#[from] CipherProblem),
     /// No block, and not DER.
-    #[error("is neither PEM nor a certificate, revocation list or private key in DER")]
+    #[error("is neither PEM, nor PKCS#12, nor a certificate, request, revocation list or private key in DER")]
     Unknown,
 }
 
@@ -49,6 +55,8 @@ pub enum Item {
     Certificate(Box<CertificateDescription>),
     /// A revocation list.
     Crl(CrlDescription),
+    /// A certificate signing request.
+    Request(RequestDescription),
     /// A private key.
     PrivateKey(KeyDescription),
     /// A PEM block of another kind.
@@ -153,6 +161,21 @@ pub struct RevokedDescription {
     pub reason: &'static str,
 }
 
+/// What a certificate signing request asks for.
+#[derive(Debug, Clone, Serialize)]
+pub struct RequestDescription {
+    /// Subject as RFC 4514 text.
+    pub subject: String,
+    /// Alternative names, as `DNS:a`, `URI:b`.
+    pub subject_alt_names: Vec<String>,
+    /// Whatever else it asks for.
+    pub wishes: Vec<String>,
+    /// Kind and size of the public key.
+    pub key: String,
+    /// Whether the key it is for has signed it.
+    pub signature_holds: bool,
+}
+
 /// What may be told of a private key.
 #[derive(Debug, Clone, Serialize)]
 pub struct KeyDescription {
@@ -186,6 +209,8 @@ fn describe_block(block: &Block, now: WallTime) -> Result<Item, String> {
         certificate(&block.der, now).map(Box::new).map(Item::Certificate)
     } else if block.is_crl() {
         crl(&block.der, now).map(Item::Crl)
+    } else if block.is_request() {
+        request(&block.der).map(Item::Request).ok_or_else(|| "it is no request (RFC 2986)".to_owned())
     } else if matches!(block.label.as_str(), "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY") {
         private_key(&block.der).map(Item::PrivateKey)
     } else {
@@ -200,6 +225,7 @@ fn describe_der(der: &[u8], now: WallTime) -> Option<Item> {
         .or_else(|_| crl(der, now).map(Item::Crl))
         .or_else(|_| private_key(der).map(Item::PrivateKey))
         .ok()
+        .or_else(|| request(der).map(Item::Request))
 }
 
 fn certificate(der: &[u8], now: WallTime) -> Result<CertificateDescription, String> {
@@ -251,18 +277,7 @@ impl CertificateDescription {
                 (self.is_ca, self.path_length) = (constraints.ca, constraints.path_len_constraint);
             }
             ParsedExtension::KeyUsage(usage) => {
-                let bits = [
-                    (usage.digital_signature(), "digitalSignature"),
-                    (usage.non_repudiation(), "nonRepudiation"),
-                    (usage.key_encipherment(), "keyEncipherment"),
-                    (usage.data_encipherment(), "dataEncipherment"),
-                    (usage.key_agreement(), "keyAgreement"),
-                    (usage.key_cert_sign(), "keyCertSign"),
-                    (usage.crl_sign(), "cRLSign"),
-                    (usage.encipher_only(), "encipherOnly"),
-                    (usage.decipher_only(), "decipherOnly"),
-                ];
-                self.key_usages = Some(bits.iter().filter(|bit| bit.0).map(|bit| bit.1).collect());
+                self.key_usages = Some(key_usage_words(usage));
             }
             ParsedExtension::ExtendedKeyUsage(usage) => {
                 let bits = [
@@ -295,6 +310,22 @@ impl CertificateDescription {
         }
         true
     }
+}
+
+/// RFC 5280's names of the bits that are set.
+pub(super) fn key_usage_words(usage: &KeyUsage) -> Vec<&'static str> {
+    let bits = [
+        (usage.digital_signature(), "digitalSignature"),
+        (usage.non_repudiation(), "nonRepudiation"),
+        (usage.key_encipherment(), "keyEncipherment"),
+        (usage.data_encipherment(), "dataEncipherment"),
+        (usage.key_agreement(), "keyAgreement"),
+        (usage.key_cert_sign(), "keyCertSign"),
+        (usage.crl_sign(), "cRLSign"),
+        (usage.encipher_only(), "encipherOnly"),
+        (usage.decipher_only(), "decipherOnly"),
+    ];
+    bits.iter().filter(|bit| bit.0).map(|bit| bit.1).collect()
 }
 
 fn crl(der: &[u8], now: WallTime) -> Result<CrlDescription, String> {
@@ -331,6 +362,47 @@ fn crl(der: &[u8], now: WallTime) -> Result<CrlDescription, String> {
     })
 }
 
+fn request(der: &[u8]) -> Option<RequestDescription> {
+    let request = SigningRequest::parse(der)?;
+    Some(RequestDescription {
+        subject: request.subject_text,
+        subject_alt_names: request.names,
+        wishes: request.wishes,
+        key: request.key,
+        signature_holds: request.signed,
+    })
+}
+
+/// Describes the chain that a server shows.
+///
+/// # Errors
+/// When one of them is no certificate.
+pub fn describe_chain(chain: &[CertificateDer<'_>], now: WallTime) -> Result<Vec<Item>, String> {
+    chain.iter().map(|der| certificate(der, now).map(Box::new).map(Item::Certificate)).collect()
+}
+
+/// Whether a file is PKCS#12, which needs a password.
+pub fn is_pkcs12(bytes: &[u8]) -> bool {
+    p12::is_p12(bytes)
+}
+
+/// Describes a PKCS#12 file.
+///
+/// # Errors
+/// When the password does not open it, or something in it is not what it should be.
+pub fn describe_pkcs12(bytes: &[u8], password: &str, now: WallTime) -> Result<Vec<Item>, InspectError> {
+    let contents = p12::read(bytes, password)?;
+    let malformed = |label: &str| {
+        let label = label.to_owned();
+        move |detail| InspectError::Malformed { position: 1, label, detail }
+    };
+    let mut items = describe_chain(&contents.certificates, now).map_err(malformed("certificate"))?;
+    for key in &contents.keys {
+        items.push(Item::PrivateKey(private_key(key).map_err(malformed("private key"))?));
+    }
+    Ok(items)
+}
+
 fn private_key(der: &[u8]) -> Result<KeyDescription, String> {
     let der = PrivateKeyDer::try_from(der).map_err(str::to_owned)?;
     let key = PrivateKey::from_der(&der).map_err(|error| error.to_string())?;
@@ -339,7 +411,7 @@ fn private_key(der: &[u8]) -> Result<KeyDescription, String> {
     Ok(KeyDescription { key: public_key(&parsed), public_key_sha256: hex_lower(&sha256(&info)) })
 }
 
-fn public_key(info: &SubjectPublicKeyInfo<'_>) -> String {
+pub(super) fn public_key(info: &SubjectPublicKeyInfo<'_>) -> String {
     let curve = || info.algorithm.parameters.as_ref().and_then(|parameters| parameters.clone().oid().ok());
     match info.parsed() {
         Ok(PublicKey::RSA(key)) => format!("RSA {} bits", key.key_size()),
@@ -365,13 +437,13 @@ fn algorithm(identifier: &AlgorithmIdentifier<'_>) -> String {
     }
 }
 
-fn oid_name(oid: &Oid<'_>) -> String {
+pub(super) fn oid_name(oid: &Oid<'_>) -> String {
     let registry = OidRegistry::default().with_all_crypto().with_x509();
     registry.get(oid).map_or_else(|| oid.to_id_string(), |entry| entry.sn().to_owned())
 }
 
 /// A certificate may hold anything: what is not printable ASCII is escaped, or it would move the reader's cursor.
-fn general_name(name: &GeneralName<'_>) -> String {
+pub(super) fn general_name(name: &GeneralName<'_>) -> String {
     let shown = |kind: &str, value: &str| format!("{kind}:{}", value.escape_default());
     match name {
         GeneralName::DNSName(value) => shown("DNS", value),

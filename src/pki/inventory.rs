@@ -10,7 +10,7 @@ use serde::Serialize;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::authority::{authority_key_id, subject_key_id};
-use super::dates::{as_text, days_between};
+use super::dates::{as_optional_text, as_text, days_between};
 use super::error::Error;
 use super::folder::Folder;
 use super::ledger::{Entry, Kind, Standing};
@@ -31,6 +31,8 @@ pub enum State {
     NotYetValid,
     /// It was issued by a CA that this folder has no longer.
     Orphaned,
+    /// Still valid, and issued by the CA that `rotate-ca` is replacing.
+    PreviousCa,
     /// It is in a file and not in the index: not issued here, or the index was lost.
     Unrecorded,
     /// Still valid, but its file holds another certificate by now.
@@ -49,6 +51,7 @@ impl State {
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
             Self::Orphaned => "orphaned",
+            Self::PreviousCa => "previous_ca",
             Self::Unrecorded => "unrecorded",
             Self::Replaced => "replaced",
             Self::Missing => "missing",
@@ -84,6 +87,11 @@ pub struct Row {
     pub sha256: String,
     /// Where it was written, relative to the folder.
     pub file: String,
+    /// Since when it is revoked.
+    #[serde(with = "as_optional_text")]
+    pub revoked_at: Option<WallTime>,
+    /// Why.
+    pub revocation_reason: Option<String>,
 }
 
 /// What is in the folder.
@@ -118,28 +126,23 @@ impl Store {
         }
         let now = self.now();
         let authority = filed.iter().find(|filed| filed.kind == Kind::Authority);
-        // Without a readable CA nobody can say who is an orphan.
-        let authority = authority.and_then(|filed| filed.subject_key_id.as_deref());
+        let previous = Folder::read(&self.folder().previous_certificate())?;
+        let authorities = Authorities {
+            // Without a readable CA nobody can say who is an orphan.
+            current: authority.and_then(|filed| filed.subject_key_id.clone()),
+            previous: previous.and_then(|bytes| read_first(&bytes)?.1),
+        };
         let entries = ledger.map(|ledger| ledger.certificates).unwrap_or_default();
 
         let mut rows: Vec<Row> = Vec::with_capacity(entries.len());
         let mut recorded = HashSet::new();
         for entry in entries {
             recorded.insert(entry.sha256.clone());
-            let state = standing(&entry, authority, &filed, now);
-            rows.push(Row {
-                days_left: days_between(now, entry.not_after),
-                state,
-                name: entry.name,
-                kind: entry.kind,
-                subject: entry.subject,
-                subject_alt_names: entry.subject_alt_names,
-                serial: entry.serial,
-                not_before: entry.not_before,
-                not_after: entry.not_after,
-                sha256: entry.sha256,
-                file: entry.file,
-            });
+            let mut state = standing(&entry, &authorities, &filed, now);
+            if entry.kind == Kind::Intermediate && matches!(state, State::Missing | State::PreviousCa) {
+                state = self.elsewhere(&entry, state)?;
+            }
+            rows.push(row_of(&entry, state, now));
         }
         for filed in filed.iter().filter(|filed| !recorded.contains(&filed.facts.sha256)) {
             let facts = &filed.facts;
@@ -147,7 +150,7 @@ impl Store {
             rows.push(Row {
                 days_left: days_between(now, facts.not_after),
                 state: by_time
-                    .or_else(|| orphaned(filed.authority_key_id.as_deref(), authority))
+                    .or_else(|| authorities.state(filed.authority_key_id.as_deref()))
                     .unwrap_or(State::Unrecorded),
                 name: filed.name.clone(),
                 kind: filed.kind,
@@ -158,10 +161,23 @@ impl Store {
                 not_after: facts.not_after,
                 sha256: facts.sha256.clone(),
                 file: filed.file.clone(),
+                revoked_at: None,
+                revocation_reason: None,
             });
         }
         rows.sort_by(|a, b| (a.kind, &a.name, a.not_before).cmp(&(b.kind, &b.name, b.not_before)));
         Ok(Inventory { rows, unreadable })
+    }
+
+    /// A CA below this one lies in a folder of its own.
+    fn elsewhere(&self, entry: &Entry, state: State) -> Result<State, Error> {
+        let Some(bytes) = Folder::read(&self.root().join(&entry.file))? else { return Ok(state) };
+        let same = read_first(&bytes).is_some_and(|(facts, ..)| facts.sha256 == entry.sha256);
+        Ok(match state {
+            _ if !same => State::Replaced,
+            State::Missing => State::Valid,
+            state => state,
+        })
     }
 
     /// What the index says this certificate is for.
@@ -202,16 +218,38 @@ impl Store {
     }
 }
 
-fn standing(entry: &Entry, authority: Option<&str>, filed: &[Filed], now: WallTime) -> State {
+/// An entry of the index, told to somebody.
+pub(super) fn row_of(entry: &Entry, state: State, now: WallTime) -> Row {
+    Row {
+        days_left: days_between(now, entry.not_after),
+        state,
+        name: entry.name.clone(),
+        kind: entry.kind,
+        subject: entry.subject.clone(),
+        subject_alt_names: entry.subject_alt_names.clone(),
+        serial: entry.serial.clone(),
+        not_before: entry.not_before,
+        not_after: entry.not_after,
+        sha256: entry.sha256.clone(),
+        file: entry.file.clone(),
+        revoked_at: entry.revoked_at,
+        revocation_reason: entry.revocation_reason.clone(),
+    }
+}
+
+fn standing(entry: &Entry, authorities: &Authorities, filed: &[Filed], now: WallTime) -> State {
     if entry.state == Standing::Revoked {
         return State::Revoked;
     }
-    let known =
-        by_time(entry.not_before, entry.not_after, now).or_else(|| orphaned(Some(&entry.authority_key_id), authority));
+    let issuer = authorities.state(Some(&entry.authority_key_id));
+    let known = by_time(entry.not_before, entry.not_after, now).or(issuer.filter(|&state| state == State::Orphaned));
+    let good = issuer.unwrap_or(State::Valid);
     known.unwrap_or_else(|| match filed.iter().find(|filed| filed.file == entry.file) {
-        Some(filed) if filed.facts.sha256 == entry.sha256 => State::Valid,
+        Some(filed) if filed.facts.sha256 == entry.sha256 => good,
+        // The new CA's file holds the one before it, too.
+        Some(_) if entry.kind == Kind::Authority => issuer.unwrap_or(State::Replaced),
         Some(_) => State::Replaced,
-        None => State::Missing,
+        None => issuer.unwrap_or(State::Missing),
     })
 }
 
@@ -225,8 +263,24 @@ fn by_time(not_before: WallTime, not_after: WallTime, now: WallTime) -> Option<S
     }
 }
 
-fn orphaned(issuer: Option<&str>, authority: Option<&str>) -> Option<State> {
-    (issuer? != authority?).then_some(State::Orphaned)
+/// Who issues here, by key identifier.
+struct Authorities {
+    current: Option<String>,
+    previous: Option<String>,
+}
+
+impl Authorities {
+    /// What a certificate is that this CA did not issue.
+    fn state(&self, issuer: Option<&str>) -> Option<State> {
+        let (issuer, current) = (issuer?, self.current.as_deref()?);
+        if issuer == current {
+            None
+        } else if Some(issuer) == self.previous.as_deref() {
+            Some(State::PreviousCa)
+        } else {
+            Some(State::Orphaned)
+        }
+    }
 }
 
 fn client_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {

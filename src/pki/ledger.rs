@@ -31,6 +31,8 @@ pub enum Kind {
     /// The CA itself.
     #[serde(rename = "ca")]
     Authority,
+    /// A CA below it.
+    Intermediate,
     /// The gateway's own.
     Server,
     /// A client's.
@@ -42,6 +44,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Authority => "ca",
+            Self::Intermediate => "intermediate",
             Self::Server => "server",
             Self::Client => "client",
         }
@@ -145,7 +148,7 @@ impl Ledger {
     }
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if pairs.is_empty() || !rest.is_empty() {
         return None;

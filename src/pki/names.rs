@@ -75,6 +75,13 @@ impl AttributeText {
         Self(format!("gateway CA {digits}"))
     }
 
+    /// The name of the root above a CA of this name.
+    #[must_use]
+    pub fn root(&self) -> Self {
+        let short: String = self.0.chars().take(LONGEST_ATTRIBUTE - 5).collect();
+        Self(format!("{short} root"))
+    }
+
     /// The name of a server none of whose names is short enough.
     pub(super) fn gateway() -> Self {
         Self("gateway".to_owned())

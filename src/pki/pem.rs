@@ -17,6 +17,10 @@ impl Block {
         matches!(self.label.as_str(), "CERTIFICATE" | "X509 CERTIFICATE")
     }
 
+    pub(super) fn is_request(&self) -> bool {
+        matches!(self.label.as_str(), "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST")
+    }
+
     pub(super) fn is_crl(&self) -> bool {
         self.label == "X509 CRL"
     }
@@ -39,6 +43,26 @@ pub(super) fn blocks(bytes: &[u8]) -> Result<Vec<Block>, GarbledPem> {
         blocks.push(Block { label: block.label, der: Zeroizing::new(block.contents) });
     }
     Ok(blocks)
+}
+
+/// A private key encrypted in the manner of RFC 1421, which OpenSSL wrote once and step still does.
+pub(super) struct OldEncrypted {
+    pub(super) block: Block,
+    /// The cipher and its initialisation vector, as in `AES-256-CBC,00112233...`.
+    pub(super) how: String,
+}
+
+/// The first key of this kind. Its headers stand inside the block, so nobody else reads it.
+pub(super) fn old_encrypted(bytes: &[u8]) -> Option<OldEncrypted> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let begin = |line: &&str| line.starts_with("-----BEGIN ") && line.contains("PRIVATE KEY-----");
+    let mut lines = text.lines().skip_while(|line| !begin(line));
+    let first = lines.next()?;
+    (lines.next()?.trim() == "Proc-Type: 4,ENCRYPTED").then_some(())?;
+    let how = lines.next()?.trim().strip_prefix("DEK-Info: ")?.to_owned();
+    let rest: String = std::iter::once(first).chain(lines).flat_map(|line| [line, "\n"]).collect();
+    let block = blocks(rest.as_bytes()).ok()?.into_iter().next()?;
+    Some(OldEncrypted { block, how })
 }
 
 /// One block: 64 characters a line, as section 2 of the RFC wants it.

@@ -6,6 +6,7 @@ use rcgen::{
     KeyUsagePurpose, SanType, SerialNumber,
 };
 
+use super::constraints::{Constraint, extension};
 use super::dates::{calendar, days_after, seconds_after};
 use super::names::Subject;
 use crate::clock::WallTime;
@@ -54,6 +55,10 @@ pub struct AuthorityProfile {
     pub subject: Subject,
     /// When it is valid.
     pub validity: Validity,
+    /// How many CAs may stand below it; any number when not said.
+    pub path_length: Option<u8>,
+    /// What it may issue; anything when empty.
+    pub constraints: Vec<Constraint>,
 }
 
 /// A leaf to be issued.
@@ -70,9 +75,16 @@ pub struct LeafProfile {
 }
 
 impl AuthorityProfile {
-    pub(super) fn parameters(&self, now: WallTime) -> Result<CertificateParams, rcgen::Error> {
-        let mut parameters = parameters(&self.subject, self.validity.window(now))?;
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    /// Any number of CAs below it, and no limit to the names.
+    pub fn new(subject: Subject, validity: Validity) -> Self {
+        Self { subject, validity, path_length: None, constraints: Vec::new() }
+    }
+
+    pub(super) fn parameters(&self, window: (WallTime, WallTime)) -> Result<CertificateParams, rcgen::Error> {
+        let mut parameters = parameters(&self.subject, window)?;
+        parameters.is_ca =
+            IsCa::Ca(self.path_length.map_or(BasicConstraints::Unconstrained, BasicConstraints::Constrained));
+        parameters.name_constraints = extension(&self.constraints);
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Ok(parameters)
     }

@@ -67,7 +67,7 @@ impl AuthorityRequest {
             let _ = aws_lc_rs::rand::fill(&mut digits);
             AttributeText::authority(&hex_lower(&digits))
         }));
-        Self { profile: AuthorityProfile { subject, validity: Validity::Days(3650) }, key_type: KeyType::default() }
+        Self { profile: AuthorityProfile::new(subject, Validity::Days(3650)), key_type: KeyType::default() }
     }
 }
 
@@ -139,6 +139,12 @@ pub enum Warning {
     NoLedger(PathBuf),
     /// The CA may not sign revocation lists, and the one there is gets old.
     CannotSignCrl(PathBuf),
+    /// A CA below this one has a new certificate.
+    RenewBelow(PathBuf),
+    /// A new CA that the old one could not sign.
+    NotCrossSigned,
+    /// A CA came from elsewhere without its revocation list.
+    NothingRevoked,
     /// A new CA took the place of another.
     Orphaned {
         /// The CA's certificate.
@@ -168,6 +174,19 @@ impl fmt::Display for Warning {
                 f,
                 "{} is missing or past half its life, and the CA's keyUsage does not let it sign another",
                 path.display()
+            ),
+            Self::RenewBelow(folder) => write!(
+                f,
+                "what this CA issued still carries its old certificate: renew it in {} as well",
+                folder.display()
+            ),
+            Self::NotCrossSigned => f.write_str(
+                "the old CA has a path length of 0 and could not sign the new one: who trusts only the old one refuses \
+                 what the new one issues. Give the new ca.crt to everybody before you renew anything",
+            ),
+            Self::NothingRevoked => f.write_str(
+                "the new revocation list is empty: if this CA has revoked anything, import it again with --crl and \
+                 --force, or revoke it here",
             ),
             Self::Orphaned { path, count } => write!(
                 f,

@@ -6,17 +6,16 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use x509_parser::prelude::{FromDer as _, X509Certificate};
-
-use super::authority::{Authority, AuthorityProblem, authority_key_id};
-use super::crl::{self, CrlProblem, Present};
-use super::error::Error;
-use super::folder::{Access, Change, Folder, Locked};
+use super::authority::{Authority, AuthorityProblem};
+use super::crl::{self, Present};
+use super::error::{ChoiceProblem, Error};
+use super::folder::{Access, Folder, Locked};
 use super::keyfile::{KeyType, PrivateKey};
 use super::ledger::{Entry, Kind, Ledger, Standing};
 use super::names::{AttributeText, Subject};
 use super::profile::{LeafProfile, Usage};
 use super::request::{AuthorityRequest, ClientRequest, Issued, Overwrite, ServerRequest, Warning};
+use super::session::{LIST_DAYS, Lists, entry, next_number};
 use crate::clock::{Clock, WallTime};
 use crate::identity::{CertificateFacts, SubjectAltName, hex_lower};
 
@@ -45,6 +44,11 @@ impl Store {
     /// The time by which certificates are made and judged here.
     pub fn now(&self) -> WallTime {
         self.clock.now()
+    }
+
+    /// By which clock.
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
     }
 
     /// The CA's certificate.
@@ -76,6 +80,7 @@ impl Store {
         let folder = &self.folder;
         let (certificate, key, crl) = (folder.authority_certificate(), folder.authority_key(), folder.crl());
         let places = [&certificate, &key, &crl];
+        self.refuse_rotation()?;
         folder.create()?;
         refuse_existing(&places, overwrite)?;
         let private_key = PrivateKey::generate(request.key_type)?;
@@ -87,9 +92,11 @@ impl Store {
         let now = self.clock.now();
         let replaced = certificate.exists();
         let authority = Authority::create(&request.profile, private_key, now).map_err(|problem| self.about(problem))?;
-        let previous = Folder::read(&crl)?.and_then(|bytes| Present::read(&bytes).ok()).map_or(0, |list| list.number);
+        let lists = Folder::read(&crl)?.and_then(|bytes| Present::read_all(&bytes).ok()).unwrap_or_default();
+        let previous = lists.iter().map(|list| list.number).max().unwrap_or(0);
         ledger.crl_number = next_number(ledger.crl_number, previous);
-        let list = crl::sign(&authority, ledger.crl_number, &[], now).map_err(|problem| self.about(problem))?;
+        let list =
+            crl::sign(&authority, ledger.crl_number, &[], now, LIST_DAYS).map_err(|problem| self.about(problem))?;
         if replaced {
             let count = ledger.certificates.iter().filter(|entry| entry.is_live_leaf(now)).count();
             warnings.push(Warning::Orphaned { path: certificate.clone(), count });
@@ -157,72 +164,27 @@ impl Store {
         refuse_existing(&[&certificate, &key], overwrite)?;
         let private_key = PrivateKey::generate(key_type)?;
 
-        let locked = folder.lock()?;
-        let (mut ledger, mut warnings) = self.open_ledger(&locked)?;
+        let mut session = self.begin()?;
         refuse_existing(&[&certificate, &key], overwrite)?;
-        let now = self.clock.now();
-        let authority = self.open_authority(now, &mut warnings)?;
-        let leaf = authority.issue(profile, &private_key, now).map_err(|problem| self.about(problem))?;
-        if leaf.cut_short {
-            warnings.push(Warning::CutShort(leaf.facts.not_after));
-        }
-        let key_id = X509Certificate::from_der(&leaf.der).ok().and_then(|(_, parsed)| authority_key_id(&parsed));
-        let key_id = hex_lower(&key_id.unwrap_or_default());
-        ledger.certificates.push(entry(kind, name, &leaf.facts, key_id, folder.relative(&certificate)));
+        let leaf = session.issue(profile, &private_key)?;
+        session.record(kind, name, &leaf.facts, folder.relative(&certificate));
 
         if kind == Kind::Client {
             folder.create_clients()?;
         }
         let mut files = vec![certificate.clone(), key.clone()];
-        let mut change = locked.change();
+        let mut change = session.change();
         change.stage(&key, private_key.pem().as_bytes(), Access::Owner)?;
-        files.extend(self.renew_crl(&authority, &mut ledger, now, &mut change, &mut warnings)?);
+        if session.stage_lists(Lists::AsNeeded, &mut change)?.is_some() {
+            files.push(folder.crl());
+        }
         change.stage(&certificate, leaf.pem.as_bytes(), Access::Everybody)?;
-        change.commit(&ledger)?;
-        Ok(Issued { kind, facts: leaf.facts, certificate, key, files, warnings })
-    }
-
-    /// Stages a new revocation list when there is none, when the one there is has passed half its life, or when it
-    /// does not list all that the index says was revoked.
-    fn renew_crl(
-        &self,
-        authority: &Authority,
-        ledger: &mut Ledger,
-        now: WallTime,
-        change: &mut Change<'_>,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<Option<PathBuf>, Error> {
-        let path = self.folder.crl();
-        let refused = |problem| Error::Crl { path: path.clone(), problem };
-        let present = Folder::read(&path)?.map(|bytes| Present::read(&bytes)).transpose().map_err(refused)?;
-        if present.as_ref().is_some_and(|list| list.issuer != authority.subject()) {
-            return Err(refused(CrlProblem::Foreign));
-        }
-        let (number, young, mut revoked) = match present {
-            Some(list) => (list.number, !list.is_past_half_life(now), list.revoked),
-            None => (0, false, Vec::new()),
-        };
-        let listed = revoked.len();
-        for known in ledger.revoked_by(&hex_lower(authority.key_id())) {
-            if revoked.iter().all(|entry| entry.serial != known.serial) {
-                revoked.push(known);
-            }
-        }
-        if young && revoked.len() == listed {
-            return Ok(None);
-        }
-        if !authority.signs_crls() {
-            warnings.push(Warning::CannotSignCrl(path));
-            return Ok(None);
-        }
-        ledger.crl_number = next_number(ledger.crl_number, number);
-        let list = crl::sign(authority, ledger.crl_number, &revoked, now).map_err(|problem| self.about(problem))?;
-        change.stage(&path, list.as_bytes(), Access::Everybody)?;
-        Ok(Some(path))
+        change.commit(&session.ledger)?;
+        Ok(Issued { kind, facts: leaf.facts, certificate, key, files, warnings: session.warnings })
     }
 
     /// Before a key is made: seconds of waiting for RSA 4096 should not end in "there is no CA".
-    fn require_authority(&self) -> Result<(), Error> {
+    pub(super) fn require_authority(&self) -> Result<(), Error> {
         let (certificate, key) = (self.folder.authority_certificate(), self.folder.authority_key());
         if !certificate.exists() {
             return Err(Error::NoAuthority { path: certificate });
@@ -233,24 +195,55 @@ impl Store {
         Ok(())
     }
 
-    fn open_authority(&self, now: WallTime, warnings: &mut Vec<Warning>) -> Result<Authority, Error> {
+    pub(super) fn open_authority(&self, now: WallTime, warnings: &mut Vec<Warning>) -> Result<Authority, Error> {
         let (certificate, key) = (self.folder.authority_certificate(), self.folder.authority_key());
         let certificate_bytes = Folder::read(&certificate)?.ok_or(Error::NoAuthority { path: certificate })?;
         let key_bytes = Folder::read(&key)?.ok_or_else(|| Error::NoAuthorityKey { path: key.clone() })?;
         let key_bytes = zeroize::Zeroizing::new(key_bytes);
-        if let Ok(metadata) = key.metadata() {
-            let mode = metadata.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 {
-                warnings.push(Warning::KeyReadable { path: key, mode });
-            }
-        }
+        warn_of_mode(&key, warnings);
         let authority = Authority::load(&certificate_bytes, &key_bytes).map_err(|problem| self.about(problem))?;
         authority.check_time(now).map_err(|problem| self.about(problem))?;
         Ok(authority)
     }
 
+    /// The CA that is being left, while it is.
+    pub(super) fn open_previous(&self, warnings: &mut Vec<Warning>) -> Result<Option<Authority>, Error> {
+        let (certificate, key) = (self.folder.previous_certificate(), self.folder.previous_key());
+        let Some(certificate_bytes) = Folder::read(&certificate)? else { return Ok(None) };
+        let key_bytes = Folder::read(&key)?.ok_or_else(|| Error::NoAuthorityKey { path: key.clone() })?;
+        warn_of_mode(&key, warnings);
+        let key_bytes = zeroize::Zeroizing::new(key_bytes);
+        Authority::load(&certificate_bytes, &key_bytes).map(Some).map_err(|problem| {
+            let path = if problem.concerns_key() { key } else { certificate };
+            Error::Authority { path, problem }
+        })
+    }
+
+    /// The key of a CA that was dropped, left behind by a command that was killed.
+    fn end_rotation(&self) -> Result<(), Error> {
+        let key = self.folder.previous_key();
+        if !key.exists() || self.folder.previous_certificate().exists() {
+            return Ok(());
+        }
+        let bundle = Folder::read(&self.folder.authority_certificate())?.unwrap_or_default();
+        let key_bytes = zeroize::Zeroizing::new(Folder::read(&key)?.unwrap_or_default());
+        // Whoever removed the certificate by hand in the middle of a rotation keeps the key.
+        if matches!(Authority::load(&bundle, &key_bytes), Err(AuthorityProblem::KeyMismatch)) {
+            std::fs::remove_file(&key).map_err(Error::io("remove", &key))?;
+        }
+        Ok(())
+    }
+
+    /// A CA that is being replaced is not replaced by yet another: two at once could not be told apart any more.
+    pub(super) fn refuse_rotation(&self) -> Result<(), Error> {
+        if self.folder.previous_certificate().exists() {
+            return Err(Error::Choice { what: "ca".to_owned(), problem: ChoiceProblem::RotationUnderWay });
+        }
+        Ok(())
+    }
+
     /// Reads the index, and ends what a killed command began.
-    fn open_ledger(&self, locked: &Locked<'_>) -> Result<(Ledger, Vec<Warning>), Error> {
+    pub(super) fn open_ledger(&self, locked: &Locked<'_>) -> Result<(Ledger, Vec<Warning>), Error> {
         let known = self.folder.read_ledger()?;
         let mut warnings = Vec::new();
         if known.is_none() && self.folder.authority_certificate().exists() {
@@ -258,10 +251,11 @@ impl Store {
         }
         let ledger = known.unwrap_or_else(Ledger::empty);
         warnings.extend(locked.recover(&ledger)?.into_iter().map(Warning::Recovered));
+        self.end_rotation()?;
         Ok((ledger, warnings))
     }
 
-    fn about(&self, problem: AuthorityProblem) -> Error {
+    pub(super) fn about(&self, problem: AuthorityProblem) -> Error {
         let path =
             if problem.concerns_key() { self.folder.authority_key() } else { self.folder.authority_certificate() };
         Error::Authority { path, problem }
@@ -274,21 +268,12 @@ impl Entry {
     }
 }
 
-fn entry(kind: Kind, name: &str, facts: &CertificateFacts, authority_key_id: String, file: String) -> Entry {
-    Entry {
-        serial: facts.serial.clone(),
-        name: name.to_owned(),
-        kind,
-        subject: facts.subject.clone(),
-        subject_alt_names: alternative_texts(facts),
-        not_before: facts.not_before,
-        not_after: facts.not_after,
-        sha256: facts.sha256.clone(),
-        authority_key_id,
-        file,
-        state: Standing::Valid,
-        revoked_at: None,
-        revocation_reason: None,
+fn warn_of_mode(key: &Path, warnings: &mut Vec<Warning>) {
+    if let Ok(metadata) = key.metadata() {
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            warnings.push(Warning::KeyReadable { path: key.to_path_buf(), mode });
+        }
     }
 }
 
@@ -297,7 +282,7 @@ pub(super) fn alternative_texts(facts: &CertificateFacts) -> Vec<String> {
     facts.san_text().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-fn refuse_existing(places: &[&PathBuf], overwrite: Overwrite) -> Result<(), Error> {
+pub(super) fn refuse_existing(places: &[&PathBuf], overwrite: Overwrite) -> Result<(), Error> {
     for place in places {
         // A link that leads nowhere is in the way, too.
         let Ok(metadata) = place.symlink_metadata() else { continue };
@@ -311,13 +296,8 @@ fn refuse_existing(places: &[&PathBuf], overwrite: Overwrite) -> Result<(), Erro
     Ok(())
 }
 
-/// RFC 5280 section 5.2.3: the number grows, whichever of the two places has the greater one.
-fn next_number(in_ledger: u64, in_list: u64) -> u64 {
-    in_ledger.max(in_list).saturating_add(1)
-}
-
 /// Clients compare the alternative names; the common name is for people. A DNS name may be longer than a common name.
-fn server_common_name(names: &[SubjectAltName]) -> AttributeText {
+pub fn server_common_name(names: &[SubjectAltName]) -> AttributeText {
     let text = |name: &SubjectAltName| match name {
         SubjectAltName::Dns(name) => name.parse().ok(),
         SubjectAltName::Ip(address) => address.to_string().parse().ok(),

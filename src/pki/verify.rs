@@ -191,6 +191,8 @@ const fn server_sentence(reason: Reason) -> &'static str {
             "The chain breaks a rule: name constraints, path length, a CA certificate used as leaf, or an unknown \
              critical extension."
         }
+        Reason::Revoked => "The certificate, or one above it, has been revoked.",
+        Reason::RevocationUnknown => "No current revocation list says whether the certificate is revoked.",
         Reason::NotAllowed => "The certificate is valid, but it may not be used here.",
     }
 }

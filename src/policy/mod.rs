@@ -1,20 +1,19 @@
 //! Who may do what: the only maker of a [`Grant`], without which nothing reaches an upstream.
 //!
-//! Deny by default: a route that does not say otherwise needs a verified certificate.
+//! Deny by default: a route that does not say otherwise needs a verified certificate, and one that lists whom it lets
+//! in refuses everybody else. Pure.
+
+mod access;
+mod pattern;
+mod rule;
+
+pub use access::{Access, Rules, Verdict};
+pub use pattern::{DnsPattern, EmailPattern, PatternError, UriPattern};
+pub use rule::{Condition, Key, Rule, ValueError};
 
 use std::sync::Arc;
 
 use crate::identity::{CertificateFacts, ClientCert, Reason};
-
-/// Whom a route lets in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Access {
-    /// Whoever has a verified certificate.
-    #[default]
-    Certificate,
-    /// Anybody.
-    Public,
-}
 
 /// What is known of the one who asks, for one decision.
 #[derive(Debug, Clone, Copy)]
@@ -40,11 +39,15 @@ impl Grant {
 ///
 /// # Errors
 /// The reason, when the request is refused.
-pub fn decide(access: Access, facts: Facts<'_>) -> Result<Grant, Reason> {
-    match (access, facts.client.refusal()) {
-        (_, None) | (Access::Public, Some(_)) => Ok(Grant { client: facts.client.verified().cloned() }),
-        (Access::Certificate, Some(reason)) => Err(reason),
+pub fn decide(access: &Access, facts: Facts<'_>) -> Result<Grant, Reason> {
+    let client = facts.client.verified();
+    if let Access::Certificate(rules) = access {
+        let Some(client) = client else { return Err(facts.client.refusal().unwrap_or(Reason::CertificateMissing)) };
+        if !rules.verdict(client).lets_in() {
+            return Err(Reason::NotAllowed);
+        }
     }
+    Ok(Grant { client: client.cloned() })
 }
 
 #[cfg(test)]
@@ -54,15 +57,16 @@ mod tests {
     #[test]
     fn only_a_verified_certificate_or_a_public_route_lets_in() {
         let refused = ClientCert::Refused { reason: Reason::Expired, shown: None };
+        let certificate = Access::default;
         let cases = [
-            (Access::Certificate, ClientCert::NotRequested, Some(Reason::CertificateMissing)),
-            (Access::Certificate, ClientCert::NotPresented, Some(Reason::CertificateMissing)),
-            (Access::Certificate, refused.clone(), Some(Reason::Expired)),
+            (certificate(), ClientCert::NotRequested, Some(Reason::CertificateMissing)),
+            (certificate(), ClientCert::NotPresented, Some(Reason::CertificateMissing)),
+            (certificate(), refused.clone(), Some(Reason::Expired)),
             (Access::Public, ClientCert::NotPresented, None),
             (Access::Public, refused, None),
         ];
         for (access, client, expected) in cases {
-            let decision = decide(access, Facts { client: &client });
+            let decision = decide(&access, Facts { client: &client });
             assert_eq!(decision.as_ref().err(), expected.as_ref(), "{access:?} {client:?}");
             assert!(decision.is_err() || decision.unwrap().client().is_none());
         }
@@ -70,6 +74,6 @@ mod tests {
 
     #[test]
     fn a_route_that_says_nothing_needs_a_certificate() {
-        assert_eq!(Access::default(), Access::Certificate);
+        assert_eq!(Access::default(), Access::Certificate(Rules { allow: None, deny: Vec::new() }));
     }
 }

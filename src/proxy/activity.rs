@@ -3,6 +3,7 @@
 //! The socket's wrapper, the requests and the driving loop of one connection share an [`Activity`]. All of it is
 //! atomic: the requests of an HTTP/2 connection run as tasks of their own.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -25,8 +26,11 @@ pub(super) struct Activity {
     close_when_idle: AtomicBool,
     linger: AtomicBool,
     had_fragment: AtomicBool,
+    idle: AtomicBool,
     cut: AtomicBool,
     go_away: Notify,
+    tunnels: AtomicU32,
+    tunnel_ended: Notify,
 }
 
 impl Activity {
@@ -40,8 +44,11 @@ impl Activity {
             close_when_idle: AtomicBool::new(false),
             linger: AtomicBool::new(false),
             had_fragment: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             go_away: Notify::new(),
+            tunnels: AtomicU32::new(0),
+            tunnel_ended: Notify::new(),
         }
     }
 
@@ -50,18 +57,13 @@ impl Activity {
         self.start
     }
 
-    /// How long ago the connection began.
-    pub(super) fn age(&self) -> Duration {
-        self.start.elapsed()
-    }
-
     pub(super) fn begin_request(&self) {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A request has ended; `completely` tells whether the client took all of the answer.
-    pub(super) fn end_request(&self, completely: bool) {
-        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    /// A request has ended `now`; `completely` tells whether the client took all of the answer.
+    pub(super) fn end_request(&self, completely: bool, now: Instant) {
+        let millis = u64::try_from(now.duration_since(self.start).as_millis()).unwrap_or(u64::MAX);
         self.idle_since.store(millis, Ordering::Relaxed);
         self.finished.fetch_add(1, Ordering::AcqRel);
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
@@ -118,6 +120,16 @@ impl Activity {
         self.cut.load(Ordering::Acquire)
     }
 
+    /// Nothing has happened for so long that the connection may give back what it does not need.
+    pub(super) fn note_idle(&self) {
+        self.idle.store(true, Ordering::Release);
+    }
+
+    pub(super) fn take_idle(&self) -> bool {
+        // A plain load first: this is asked at every turn.
+        self.idle.load(Ordering::Acquire) && self.idle.swap(false, Ordering::AcqRel)
+    }
+
     /// The request line that is coming in holds a fragment, which hyper cuts off without a word.
     pub(super) fn note_fragment(&self) {
         self.had_fragment.store(true, Ordering::Release);
@@ -136,6 +148,30 @@ impl Activity {
     pub(super) async fn asked_to_go_away(&self) {
         self.go_away.notified().await;
     }
+
+    /// A request has become a tunnel, until this is dropped.
+    pub(super) fn begin_tunnel(self: &Arc<Self>) -> TunnelUnderWay {
+        self.tunnels.fetch_add(1, Ordering::AcqRel);
+        TunnelUnderWay(Arc::clone(self))
+    }
+
+    /// Waits until no tunnel is under way.
+    pub(super) async fn tunnels_ended(&self) {
+        while self.tunnels.load(Ordering::Acquire) > 0 {
+            self.tunnel_ended.notified().await;
+        }
+    }
+}
+
+/// Counts a tunnel.
+#[derive(Debug)]
+pub(super) struct TunnelUnderWay(Arc<Activity>);
+
+impl Drop for TunnelUnderWay {
+    fn drop(&mut self) {
+        self.0.tunnels.fetch_sub(1, Ordering::AcqRel);
+        self.0.tunnel_ended.notify_one();
+    }
 }
 
 #[cfg(test)]
@@ -147,15 +183,15 @@ mod tests {
         let activity = Activity::new();
         for _ in 0..MOST_BROKEN_OFF {
             activity.begin_request();
-            activity.end_request(false);
+            activity.end_request(false, Instant::now());
         }
         activity.begin_request();
-        activity.end_request(true);
+        activity.end_request(true, Instant::now());
         let early = tokio::time::timeout(Duration::from_millis(1), activity.asked_to_go_away()).await;
         assert!(early.is_err());
         for _ in 0..2 {
             activity.begin_request();
-            activity.end_request(false);
+            activity.end_request(false, Instant::now());
         }
         activity.asked_to_go_away().await;
         assert_eq!((activity.in_flight(), activity.finished()), (0, 103));

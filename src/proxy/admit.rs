@@ -7,6 +7,7 @@ use http::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Version, request};
 
 use super::refusal::Refusal;
+use super::upgrade;
 use crate::net::{Authority, Host};
 use crate::route::Readings;
 
@@ -56,8 +57,10 @@ pub(super) fn admit(parts: &request::Parts, longest_uri: u32, had_fragment: bool
     if origin_length + authority_length > longest_uri as usize {
         return Err(Refusal::UriTooLong);
     }
-    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
-        return Err(Refusal::MethodNeverAllowed);
+    match parts.method {
+        Method::TRACE => return Err(Refusal::MethodNeverAllowed),
+        Method::CONNECT => upgrade::check_connect(parts)?,
+        _ => {}
     }
     if had_fragment {
         return Err(Refusal::Target("the target holds a fragment"));

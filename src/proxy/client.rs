@@ -6,14 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
+use rustls::pki_types::CertificateDer;
+use tokio::time::Instant;
 
 use super::Proxy;
 use super::activity::Activity;
-use super::headers::ClientCertHeaders;
+use super::expiry::{LastDays, Told};
+use super::headers::{ClientCertHeaders, Dialects};
+use super::known::{ChainId, Known};
 use super::snapshot::Snapshot;
 use crate::clock::WallTime;
 use crate::identity::{CertificateFacts, ClientCert, Reason};
-use crate::tls::{Protocol, TlsInfo, TlsProfile};
+use crate::net::Host;
+use crate::tls::{Believed, ProfileId, Protocol, TlsInfo};
 
 /// One client's connection, after the handshake.
 #[derive(Debug)]
@@ -25,17 +30,37 @@ pub(super) struct ClientConnection {
     pub(super) activity: Arc<Activity>,
     /// The age at which it makes way; drawn once, so that connections of one moment do not all end in one.
     retire_at: Duration,
-    judged: Mutex<Option<Judged>>,
+    judgement: Mutex<Judgement>,
     /// Whether any verdict was a good one.
     was_believed: AtomicBool,
+}
+
+/// What the client showed, and what came of it.
+#[derive(Debug)]
+struct Judgement {
+    chain: Arc<[CertificateDer<'static>]>,
+    verdict: Option<Judged>,
 }
 
 /// A verdict and how long it holds.
 #[derive(Debug)]
 struct Judged {
     generation: u64,
+    profile: ProfileId,
     until: WallTime,
     client: Arc<Client>,
+    /// `None` for who was not believed, and where nobody is told.
+    last_days: Option<LastDays>,
+}
+
+/// Who the client of a request is.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) client: Arc<Client>,
+    /// The profile that judges this connection, in the configuration of the request.
+    pub(super) profile: ProfileId,
+    /// Seconds until the client's certificate ends, when it is in its last days.
+    pub(super) expires_in: Option<u64>,
 }
 
 /// Who the client is, with the texts that headers and logs need.
@@ -48,10 +73,11 @@ pub(super) struct Client {
 }
 
 impl ClientConnection {
-    pub(super) fn new(proxy: Arc<Proxy>, peer: SocketAddr, tls: TlsInfo, max_age: Duration) -> Self {
+    pub(super) fn new(proxy: Arc<Proxy>, peer: SocketAddr, mut tls: TlsInfo, max_age: Duration) -> Self {
         let ip = HeaderValue::from_str(&peer.ip().to_canonical().to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let retire_at = max_age.mul_f64(0.9 + 0.2 * fastrand::f64());
+        let judgement = Mutex::new(Judgement { chain: tls.take_client_chain().into(), verdict: None });
         Self {
             proxy,
             peer,
@@ -59,7 +85,7 @@ impl ClientConnection {
             tls,
             activity: Arc::new(Activity::new()),
             retire_at,
-            judged: Mutex::new(None),
+            judgement,
             was_believed: AtomicBool::new(false),
         }
     }
@@ -69,61 +95,125 @@ impl ClientConnection {
     }
 
     /// Whether it has lived so long that its client should open a new one, perhaps to another task.
-    pub(super) fn is_too_old(&self) -> bool {
-        self.activity.age() >= self.retire_at
+    pub(super) fn is_too_old(&self, now: Instant) -> bool {
+        now.duration_since(self.activity.started()) >= self.retire_at
     }
 
     /// Who the client is now: judged at the first request, and again when the verdict's time is over or another
     /// configuration is in force.
     pub(super) fn client(&self, snapshot: &Snapshot) -> Arc<Client> {
+        self.verdict(snapshot).client
+    }
+
+    /// The same, with what else depends on the configuration and the time.
+    pub(super) fn verdict(&self, snapshot: &Snapshot) -> Verdict {
         let now = self.proxy.clock.now();
-        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(judged) = &*judged
+        let mut judgement = self.judgement.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(judged) = &mut judgement.verdict
             && judged.generation == snapshot.generation
             && now.unix_seconds() <= judged.until.unix_seconds()
         {
-            return Arc::clone(&judged.client);
+            return judged.verdict(now, &self.proxy.expiry_told);
         }
-        let (certificate, until) = self.judge(&snapshot.profile, now);
-        let client = Arc::new(Client::new(certificate));
+        // A reload may have given the name to another profile; then that one judges.
+        let profile = snapshot.profiles.of_server_name(self.tls.sni.as_deref());
+        let (client, until) = judgement.judge(snapshot, profile, now);
         if client.certificate.refusal().is_none() {
             self.was_believed.store(true, Ordering::Relaxed);
         }
-        *judged = Some(Judged { generation: snapshot.generation, until, client: Arc::clone(&client) });
-        client
+        let generation = snapshot.generation;
+        let notice = snapshot.profiles.get(profile).expiry_notice();
+        let last_days = client.certificate.verified().and_then(|facts| LastDays::of(facts, notice));
+        let judged = judgement.verdict.insert(Judged { generation, profile, until, client, last_days });
+        judged.verdict(now, &self.proxy.expiry_told)
     }
 
-    /// Whether the client was believed, and under the configuration that is in force now is not.
-    pub(super) fn has_lost_trust(&self) -> bool {
-        self.was_believed.load(Ordering::Relaxed) && self.client(&self.proxy.snapshot()).certificate.refusal().is_some()
+    /// Whether requests for this host may come on this connection: `profile`, which judges its client, is the host's.
+    pub(super) fn is_for(&self, host: Option<&Host>, profile: ProfileId, snapshot: &Snapshot) -> bool {
+        if !snapshot.profiles.has_names() {
+            return true;
+        }
+        let name = host.and_then(Host::name).map(|name| name.as_str());
+        // Nearly every request is for the name of the handshake.
+        let is_the_same = name.zip(self.tls.sni.as_deref()).is_some_and(|(name, sni)| name.eq_ignore_ascii_case(sni));
+        is_the_same || snapshot.profiles.of_host(host) == profile
     }
 
-    fn judge(&self, profile: &TlsProfile, now: WallTime) -> (ClientCert, WallTime) {
+    /// Why a client that was believed is not, under the configuration that is in force now.
+    pub(super) fn lost_trust(&self) -> Option<Reason> {
+        let was_believed = self.was_believed.load(Ordering::Relaxed);
+        was_believed.then(|| self.client(&self.proxy.snapshot()).certificate.refusal()).flatten()
+    }
+}
+
+impl Judged {
+    fn verdict(&mut self, now: WallTime, told: &Told) -> Verdict {
+        let facts = self.client.certificate.verified();
+        let expires_in =
+            self.last_days.as_mut().zip(facts).and_then(|(last_days, facts)| last_days.at(now, facts, told));
+        Verdict { client: Arc::clone(&self.client), profile: self.profile, expires_in }
+    }
+}
+
+/// The clients of whom nothing is known, once for all their connections.
+#[derive(Debug)]
+pub(super) struct Strangers {
+    not_requested: Arc<Client>,
+    not_presented: Arc<Client>,
+}
+
+impl Strangers {
+    pub(super) fn new(dialects: &Dialects) -> Self {
+        let stranger = |certificate| Arc::new(Client::new(ProfileId::FALLBACK, certificate, &[], dialects));
+        Self { not_requested: stranger(ClientCert::NotRequested), not_presented: stranger(ClientCert::NotPresented) }
+    }
+}
+
+impl Judgement {
+    fn judge(&mut self, snapshot: &Snapshot, profile: ProfileId, now: WallTime) -> (Arc<Client>, WallTime) {
         let for_ever = WallTime::from_unix_millis(i64::MAX);
-        let Some(trust) = profile.trust() else { return (ClientCert::NotRequested, for_ever) };
-        let chain = self.tls.client_chain();
-        let Some(leaf) = chain.first() else { return (ClientCert::NotPresented, for_ever) };
-        match trust.judge(chain, now) {
-            Ok(believed) => (ClientCert::Verified(believed.facts), believed.until),
+        let client = |certificate, path: &[_]| Arc::new(Client::new(profile, certificate, path, &snapshot.dialects));
+        let strangers = &snapshot.strangers;
+        let trust = snapshot.profiles.get(profile).trust();
+        let Some(trust) = trust else { return (Arc::clone(&strangers.not_requested), for_ever) };
+        let Some(leaf) = self.chain.first() else { return (Arc::clone(&strangers.not_presented), for_ever) };
+        let id = ChainId::of(profile, &self.chain);
+        if let Some(known) = snapshot.known.get(id, now) {
+            self.chain = known.chain;
+            return (known.client, known.until);
+        }
+        match trust.judge(&self.chain, now) {
+            Ok(Believed { facts, until, path }) => {
+                let client = client(ClientCert::Verified(facts), &path);
+                let (shared, chain) = (Arc::clone(&client), Arc::clone(&self.chain));
+                snapshot.known.put(id, Known { until, client: shared, chain });
+                (client, until)
+            }
             Err(reason) => {
                 let shown = CertificateFacts::from_der(leaf).ok().map(Arc::new);
                 // Only the passing of time can mend a refusal, and only this one.
                 let until = if reason == Reason::NotYetValid { now } else { for_ever };
-                (ClientCert::Refused { reason, shown }, until)
+                (client(ClientCert::Refused { reason, shown }, &[]), until)
             }
         }
     }
 }
 
 impl Client {
-    fn new(certificate: ClientCert) -> Self {
+    /// `path` is what led from a believed certificate to its trust anchor.
+    pub(super) fn new(
+        profile: ProfileId,
+        certificate: ClientCert,
+        path: &[CertificateDer<'static>],
+        dialects: &Dialects,
+    ) -> Self {
         let verify = match &certificate {
             ClientCert::Verified(_) => "SUCCESS".to_owned(),
             ClientCert::NotRequested | ClientCert::NotPresented => "NONE".to_owned(),
             ClientCert::Refused { reason, .. } => format!("FAILED:{reason}"),
         };
         Self {
-            headers: ClientCertHeaders::new(&certificate),
+            headers: dialects.describe(profile, &certificate, path),
             subject_alt_names: certificate.shown().map(|facts| facts.san_text()).filter(|text| !text.is_empty()),
             verify,
             certificate,

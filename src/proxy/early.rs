@@ -1,7 +1,7 @@
 //! What becomes of a request body that nobody wants, when the answer is ready before the body has come.
 //!
 //! A client that is still sending does not read. A small body is read and thrown away, so that the connection stays
-//! usable. For a large one the answer says that the connection closes, and [`super::connection`] goes on reading for a
+//! usable. For a large one the answer says that the connection closes, and [`super::linger`] goes on reading for a
 //! moment after it, since closing at once would reset the connection and take the answer with it (RFC 9112 section
 //! 9.6).
 

@@ -4,23 +4,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::HeaderValue;
-use http::uri::PathAndQuery;
-use http::{HeaderName, Method, Request, Response, Uri, Version, request};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri, Version, request};
 use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
 
 use super::admit::Admitted;
 use super::client::{Client, ClientConnection};
-use super::headers::{RequestHeaders, clean_answer, declared_trailers};
+use super::headers::{AnswerTrailers, RequestHeaders, clean_answer, declared_trailers};
 use super::record::Record;
 use super::refusal::Refusal;
-use super::request_body::{BodyFault, BodyState, ClientBody};
+use super::request_body::{BodyFault, BodyMemory, BodyState, ClientBody, RequestTrailers};
+use super::retry::{Again, Attempts, is_idempotent};
 use super::snapshot::{Route, Snapshot};
+use super::upgrade::{self, Upgrade};
 use crate::policy::Grant;
-use crate::upstream::{AnswerBody, Cluster, Failure, FailureKind, Replay, RequestBody};
-
-/// Attempts for one request, first and repeated ones together.
-const MOST_ATTEMPTS: u32 = 8;
+use crate::tls::Protocol;
+use crate::upstream::{AnswerBody, Cluster, FailureKind, Lease, RequestBody, Reuse};
 
 /// Everything that is known of a request that goes to an upstream.
 pub(super) struct Forward<'a> {
@@ -31,6 +31,7 @@ pub(super) struct Forward<'a> {
     pub(super) client: &'a Client,
     pub(super) parts: &'a request::Parts,
     pub(super) admitted: &'a Admitted<'a>,
+    pub(super) upgrade: Option<&'a Upgrade>,
 }
 
 impl Forward<'_> {
@@ -40,21 +41,25 @@ impl Forward<'_> {
         grant: Grant,
         body: Incoming,
         record: &mut Record,
-    ) -> Result<(Response<AnswerBody>, Vec<HeaderName>), Refusal> {
-        let state = (!body.is_end_stream()).then(Arc::<BodyState>::default);
+    ) -> Result<(Response<AnswerBody>, AnswerTrailers), Refusal> {
+        let is_idempotent = self.route.retry && is_idempotent(upgrade::method(self.parts));
+        let has_body = !body.is_end_stream();
+        let memory = (has_body && is_idempotent && BodyMemory::can_hold(&body)).then(Arc::<BodyMemory>::default);
+        let state = has_body.then(Arc::<BodyState>::default);
         let mut body = match &state {
             None => RequestBody::Empty,
             Some(state) => {
                 record.body(state);
-                self.streaming(body, state)
+                self.streaming(body, state, memory.clone())
             }
         };
         let uri = self.uri();
         let mut tried: Vec<SocketAddr> = Vec::new();
-        let mut repeated = false;
+        let mut attempts = Attempts::new(is_idempotent && (!has_body || memory.is_some()));
+        let longest = self.cluster.settings().timeouts.first_byte;
         let mut last = None;
-        while record.attempts < MOST_ATTEMPTS {
-            let lease = match self.cluster.lease(&grant, &tried) {
+        loop {
+            let lease = match self.lease(&grant, &tried, &attempts, record.started()).await {
                 Ok(lease) => lease,
                 Err(FailureKind::NoEndpoint) if tried.is_empty() && self.cluster.wait_until_settled().await => continue,
                 Err(kind) => {
@@ -65,16 +70,18 @@ impl Forward<'_> {
             let address = lease.endpoint().address();
             record.attempt(self.cluster, address);
             let began = Instant::now();
-            let failure = match self.cluster.send(lease, self.request(&uri, body, &record.request_id)).await {
+            let request = self.request(&uri, body, &record.request_id);
+            let failure = match self.cluster.send(lease, request, self.reuse(&attempts), began).await {
                 Ok(mut answer) => {
-                    record.upstream_answered(began);
-                    let declared = declared_trailers(answer.headers());
+                    self.cluster.note_answer(record.upstream_answered(began));
+                    let trailers = self.trailers(&answer);
                     clean_answer(answer.headers_mut(), &record.request_id);
-                    return Ok((answer, declared));
+                    return Ok((answer, trailers));
                 }
                 Err(failure) => failure,
             };
-            match again(failure, &self.parts.method, state.is_none(), repeated) {
+            let spend = || self.cluster.may_repeat();
+            match attempts.again(failure, record.started().elapsed(), longest, spend) {
                 Again::Elsewhere(back, kind) => {
                     tried.push(address);
                     body = back;
@@ -85,9 +92,13 @@ impl Forward<'_> {
                     last = Some(FailureKind::Reset);
                 }
                 Again::Once => {
-                    body = RequestBody::Empty;
-                    repeated = true;
                     last = Some(FailureKind::Reset);
+                    body = self.once_more(memory.as_ref(), state.as_ref())?;
+                }
+                Again::OnceElsewhere => {
+                    tried.push(address);
+                    last = Some(FailureKind::Reset);
+                    body = self.once_more(memory.as_ref(), state.as_ref())?;
                 }
                 Again::No(kind) => {
                     if state.as_ref().and_then(|state| state.fault()) == Some(BodyFault::Gone) {
@@ -97,33 +108,88 @@ impl Forward<'_> {
                 }
             }
         }
-        Err(Refusal::Upstream(last.unwrap_or(FailureKind::Reset)))
     }
 
-    fn streaming(&self, body: Incoming, state: &Arc<BodyState>) -> RequestBody {
+    fn reuse(&self, attempts: &Attempts) -> Reuse {
+        if self.upgrade.is_some() { Reuse::Upgrade } else { attempts.reuse() }
+    }
+
+    /// A place at an endpoint; when all are taken, after those who have waited for longer.
+    async fn lease(
+        &self,
+        grant: &Grant,
+        tried: &[SocketAddr],
+        attempts: &Attempts,
+        now: Instant,
+    ) -> Result<Lease, FailureKind> {
+        let is_repeatable = attempts.may_go_elsewhere();
+        match self.cluster.lease(grant, tried, is_repeatable, now) {
+            Err(FailureKind::AtLimit) => Box::pin(self.cluster.lease_in_turn(grant, tried, is_repeatable)).await,
+            outcome => outcome,
+        }
+    }
+
+    fn streaming(&self, body: Incoming, state: &Arc<BodyState>, memory: Option<Arc<BodyMemory>>) -> RequestBody {
         let declared = (self.parts.version != Version::HTTP_2).then(|| declared_trailers(&self.parts.headers));
+        let trailers = RequestTrailers { declared, upstream: self.protocol() };
         let limit = self.route.max_request_body;
-        RequestBody::streaming(ClientBody::new(body, Arc::clone(state), Arc::clone(self.snapshot), declared, limit))
+        RequestBody::streaming(ClientBody::new(
+            body,
+            Arc::clone(state),
+            Arc::clone(self.snapshot),
+            trailers,
+            limit,
+            memory,
+        ))
+    }
+
+    /// What the upstream speaks.
+    fn protocol(&self) -> Protocol {
+        self.cluster.settings().protocol
+    }
+
+    fn trailers(&self, answer: &Response<AnswerBody>) -> AnswerTrailers {
+        if self.protocol() == Protocol::Http2 && self.parts.version == Version::HTTP_2 {
+            AnswerTrailers::All
+        } else {
+            AnswerTrailers::Declared(declared_trailers(answer.headers()))
+        }
+    }
+
+    /// The body once more, from its beginning.
+    fn once_more(
+        &self,
+        memory: Option<&Arc<BodyMemory>>,
+        state: Option<&Arc<BodyState>>,
+    ) -> Result<RequestBody, Refusal> {
+        let (Some(memory), Some(state)) = (memory, state) else { return Ok(RequestBody::Empty) };
+        let limit = self.route.max_request_body;
+        ClientBody::again(memory, Arc::clone(state), Arc::clone(self.snapshot), limit)
+            .map(RequestBody::streaming)
+            .ok_or_else(|| refusal(FailureKind::Reset, self.route, Some(state)))
     }
 
     fn request(&self, uri: &Uri, body: RequestBody, request_id: &HeaderValue) -> Request<RequestBody> {
         let port = self.admitted.authority.as_ref().and_then(|authority| authority.port).unwrap_or(443);
         let host = self.admitted.host_text.clone();
         let ours = RequestHeaders {
-            host: host.unwrap_or_else(|| own_host(self.cluster)),
+            host: host.unwrap_or_else(|| self.cluster.own_host()),
             client_ip: &self.connection.ip,
             port: if port == 443 { HeaderValue::from_static("443") } else { port.into() },
             request_id,
-            client_cert: self.route.forward_client_cert.then_some(&self.client.headers),
+            client_cert: self.route.client_cert.and_then(|place| self.client.headers.table(place)),
+            upgrade: self.upgrade,
+            upstream: self.protocol(),
         };
         let mut request = Request::new(body);
-        *request.method_mut() = self.parts.method.clone();
+        *request.method_mut() = upgrade::method(self.parts).clone();
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = self.snapshot.headers.apply(self.parts, &ours);
         request
     }
 
-    /// The target in origin-form: byte for byte, less the prefix.
+    /// The target: byte for byte, less the prefix. In origin-form, but for HTTP/2, which has scheme and authority beside
+    /// it.
     fn uri(&self) -> Uri {
         let original = self.parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let target = match &self.route.strip_prefix {
@@ -139,13 +205,20 @@ impl Forward<'_> {
                 PathAndQuery::try_from(text).unwrap_or(original)
             }
         };
-        Uri::from(target)
+        match self.protocol() {
+            Protocol::Http1 => Uri::from(target),
+            Protocol::Http2 => self.absolute(target),
+        }
     }
-}
 
-/// A request without Host is an HTTP/1.0 one; the upstream gets its own name.
-fn own_host(cluster: &Cluster) -> HeaderValue {
-    HeaderValue::from_str(&cluster.settings().target.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+    fn absolute(&self, target: PathAndQuery) -> Uri {
+        let host = self.admitted.host_text.clone().unwrap_or_else(|| self.cluster.own_host());
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(if self.cluster.settings().tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.authority = Authority::try_from(host.as_bytes()).ok();
+        parts.path_and_query = Some(target);
+        Uri::from_parts(parts).unwrap_or_default()
+    }
 }
 
 /// Cuts `prefix` from a path that begins with it in its literal reading: `%61` is an `a`.
@@ -164,31 +237,6 @@ fn strip<'a>(path: &'a str, prefix: &str) -> &'a str {
         }
     }
     if rest.is_empty() || rest.starts_with('/') { rest } else { path }
-}
-
-/// What may be done after a failed attempt.
-enum Again {
-    /// Send it to another endpoint: this one has not taken a byte.
-    Elsewhere(RequestBody, FailureKind),
-    /// Send it again: nothing of it was written.
-    Unsent(RequestBody),
-    /// Send it once more: it is very likely that nobody saw it, and no harm is done if somebody did.
-    Once,
-    /// Tell the client.
-    No(FailureKind),
-}
-
-/// The one decision about sending a request again (RFC 9110 section 9.2.2).
-fn again(failure: Failure, method: &Method, has_no_body: bool, repeated: bool) -> Again {
-    match (failure.replay, failure.kind) {
-        (Replay::Elsewhere(request), kind) => Again::Elsewhere(request.into_body(), kind),
-        (Replay::Unsent(request), _) => Again::Unsent(request.into_body()),
-        (Replay::Idempotent, kind) => {
-            let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-            if safe && has_no_body && !repeated { Again::Once } else { Again::No(kind) }
-        }
-        (Replay::Never, kind) => Again::No(kind),
-    }
 }
 
 /// A request whose own body failed is the client's fault, whatever the upstream made of it.
@@ -219,29 +267,5 @@ mod tests {
         ] {
             assert_eq!(strip(path, prefix), expected, "{path} less {prefix}");
         }
-    }
-
-    #[test]
-    fn a_request_is_repeated_only_where_that_is_safe() {
-        let idempotent = || Failure { kind: FailureKind::Reset, replay: Replay::Idempotent };
-        for (method, has_no_body, repeated, expected) in [
-            (Method::GET, true, false, true),
-            (Method::HEAD, true, false, true),
-            (Method::OPTIONS, true, false, true),
-            (Method::GET, true, true, false),
-            (Method::GET, false, false, false),
-            (Method::POST, true, false, false),
-            (Method::DELETE, true, false, false),
-        ] {
-            let decision = again(idempotent(), &method, has_no_body, repeated);
-            assert_eq!(matches!(decision, Again::Once), expected, "{method} {has_no_body} {repeated}");
-        }
-        let never = Failure { kind: FailureKind::Reset, replay: Replay::Never };
-        assert!(matches!(again(never, &Method::GET, true, false), Again::No(FailureKind::Reset)));
-        let request = || Box::new(Request::new(RequestBody::Empty));
-        let elsewhere = Failure { kind: FailureKind::ConnectTimedOut, replay: Replay::Elsewhere(request()) };
-        assert!(matches!(again(elsewhere, &Method::POST, false, true), Again::Elsewhere(..)));
-        let unsent = Failure { kind: FailureKind::Reset, replay: Replay::Unsent(request()) };
-        assert!(matches!(again(unsent, &Method::POST, false, true), Again::Unsent(..)));
     }
 }

@@ -31,6 +31,34 @@ const PROXY_V2: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// A version 1 header is no longer than this (section 2.1).
 const LONGEST_PROXY_V1: usize = 107;
 
+/// Whether requests will be served, and if not, why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// A drain has begun.
+    pub draining: bool,
+    /// The upstreams that have no endpoint.
+    pub without_endpoint: Vec<String>,
+}
+
+impl Readiness {
+    /// Whether they will.
+    pub fn is_ready(&self) -> bool {
+        !self.draining && self.without_endpoint.is_empty()
+    }
+}
+
+impl Proxy {
+    /// Whether requests will be served: what `/ready` says, wherever it is asked.
+    pub fn readiness(&self) -> Readiness {
+        let snapshot = self.snapshot();
+        let empty = snapshot.clusters.iter().filter(|cluster| cluster.endpoints().is_empty());
+        Readiness {
+            draining: self.drain.phase() >= Phase::Announced,
+            without_endpoint: empty.map(|cluster| cluster.name().to_owned()).collect(),
+        }
+    }
+}
+
 /// Serves one connection of the health listener.
 pub async fn serve(proxy: Arc<Proxy>, mut socket: TcpStream) {
     if !matches!(timeout(PREFACE, skip_proxy_header(&mut socket)).await, Ok(Ok(()))) {
@@ -59,7 +87,7 @@ fn answer(proxy: &Proxy, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         (StatusCode::SERVICE_UNAVAILABLE, "DRAINING")
     } else if path == snapshot.health_path {
         (StatusCode::OK, "OK")
-    } else if snapshot.clusters.iter().all(|cluster| !cluster.endpoints().is_empty()) {
+    } else if proxy.readiness().is_ready() {
         (StatusCode::OK, "READY")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "AN UPSTREAM HAS NO ENDPOINT")

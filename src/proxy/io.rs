@@ -5,15 +5,17 @@
 //! While a request is under way nothing runs here: its body has its own deadline.
 //!
 //! hyper answers a head that it cannot read by itself and says only afterwards what was wrong. Those answers are held
-//! back, so that [`super::connection`] can give the right one. And hyper cuts a fragment off a target in silence, so
+//! back, so that [`super::http1`] can give the right one. And hyper cuts a fragment off a target in silence, so
 //! the request line is looked at for one.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use memchr::memmem::Finder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -22,9 +24,14 @@ use crate::tls::Protocol;
 use crate::watchdog::Watchdog;
 
 /// How 2^64 - 1 and 2^64 - 2 begin.
-const ABSURD_LENGTH: &[u8] = b"1844674407370955161";
+static ABSURD_LENGTH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"1844674407370955161"));
+/// hyper's own answers to a head it cannot read have a status, two short fields and a date; ours never are so short.
+const LONGEST_OWN_REFUSAL: usize = 192;
 /// A connection that was made just before a drain closes the idle ones still gets to send its first request.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// A connection that says nothing for so long gives back what it does not need meanwhile.
+const PARK_AFTER: Duration = Duration::from_secs(1);
 
 /// How long, and how much, is read after our half has ended.
 const LINGER: Duration = Duration::from_secs(1);
@@ -45,6 +52,8 @@ pub(super) struct Deadlines {
 #[derive(Debug)]
 pub(super) struct ClientIo<S> {
     stream: S,
+    /// What was read and is to be read again.
+    unread: Bytes,
     protocol: Protocol,
     activity: Arc<Activity>,
     deadlines: Deadlines,
@@ -64,12 +73,20 @@ pub(super) struct ClientIo<S> {
 enum Reading {
     /// The first head; its deadline runs from the handshake.
     First,
-    /// Nothing of a next request has come.
+    /// Nothing of a next request has come, for less than [`PARK_AFTER`].
     Idle,
+    /// Nothing of a next request has come for longer.
+    Parked,
     /// A head has begun.
     Head,
     /// A request is under way.
     Busy,
+}
+
+impl Reading {
+    fn is_between_requests(self) -> bool {
+        matches!(self, Self::Idle | Self::Parked)
+    }
 }
 
 /// How far the request line has been looked at.
@@ -86,10 +103,12 @@ impl<S> ClientIo<S> {
         read_watchdog.arm(Instant::now() + deadlines.head);
         Self {
             stream,
+            unread: Bytes::new(),
             protocol,
             activity,
             deadlines,
             reading: Reading::First,
+
             finished_seen: 0,
             read_watchdog,
             write_watchdog: Watchdog::default(),
@@ -132,16 +151,21 @@ impl<S> ClientIo<S> {
             self.finished_seen = finished;
             self.reading = Reading::Idle;
             self.request_line = RequestLine::Before;
-            self.read_watchdog.arm(self.activity.idle_since() + self.deadlines.keepalive);
+            self.read_watchdog.arm(self.activity.idle_since() + self.deadlines.keepalive.min(PARK_AFTER));
         }
     }
 
+    /// Gives bytes back that were read: they will be read first.
+    pub(super) fn unread(&mut self, bytes: Bytes) {
+        self.unread = bytes;
+    }
+
     fn look_at(&mut self, bytes: &[u8]) {
-        if self.reading == Reading::Idle {
+        if self.reading.is_between_requests() {
             self.reading = Reading::Head;
             self.read_watchdog.arm(Instant::now() + self.deadlines.head);
         }
-        self.names_absurd_length |= memchr::memmem::find(bytes, ABSURD_LENGTH).is_some();
+        self.names_absurd_length |= ABSURD_LENGTH.find(bytes).is_some();
         let mut rest = bytes;
         if self.request_line == RequestLine::Before {
             // Empty lines before a request line are ignored (RFC 9112 section 2.2).
@@ -166,24 +190,32 @@ impl<S> ClientIo<S> {
     fn poll_waiting(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closing = self.activity.is_to_close_when_idle();
         match self.reading {
-            Reading::Idle if closing => return Poll::Ready(Ok(())),
+            Reading::Idle | Reading::Parked if closing => return Poll::Ready(Ok(())),
             Reading::First if closing => self.read_watchdog.arm(self.activity.started() + FIRST_REQUEST_GRACE),
             _ => {}
         }
-        match self.read_watchdog.poll_expired(context) {
-            Poll::Pending => Poll::Pending,
-            // To hyper this is the client's closing of an idle connection.
-            Poll::Ready(()) if self.reading == Reading::Idle || closing => Poll::Ready(Ok(())),
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        ready!(self.read_watchdog.poll_expired(context));
+        if self.reading == Reading::Idle && self.deadlines.keepalive > PARK_AFTER {
+            self.reading = Reading::Parked;
+            // What hyper has not been able to write yet would be lost with it.
+            if !self.write_watchdog.is_armed() {
+                self.activity.note_idle();
+            }
+            self.read_watchdog.arm(self.activity.idle_since() + self.deadlines.keepalive);
+            ready!(self.read_watchdog.poll_expired(context));
         }
+        // To hyper this is the client's closing of an idle connection.
+        let ends_in_peace = self.reading.is_between_requests() || closing;
+        Poll::Ready(if ends_in_peace { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) })
     }
 
     /// Whether these bytes are hyper's own answer to a head that it could not read. Ours name the request; and should
     /// hyper ever write differently, its answer goes out, which is no harm.
     fn is_refusal_of_head(&self, bytes: &[u8]) -> bool {
         self.protocol == Protocol::Http1
-            && self.activity.in_flight() == 0
             && bytes.starts_with(b"HTTP/1.1 4")
+            && bytes.len() <= LONGEST_OWN_REFUSAL
+            && self.activity.in_flight() == 0
             && memchr::memmem::find(bytes, b"\r\nconnection: close\r\ncontent-length: 0\r\n").is_some()
             && memchr::memmem::find(bytes, b"x-request-id").is_none()
     }
@@ -219,6 +251,20 @@ impl<S: AsyncRead + Unpin> ClientIo<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> ClientIo<S> {
+    /// Ready when there is something to read (`true`), or the connection is over.
+    pub(super) fn poll_wake(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        if !self.unread.is_empty() {
+            return Poll::Ready(true);
+        }
+        let mut first = [0; 1];
+        let mut buffer = ReadBuf::new(&mut first);
+        let read = ready!(Pin::new(&mut *self).poll_read(context, &mut buffer));
+        self.unread = Bytes::copy_from_slice(buffer.filled());
+        Poll::Ready(read.is_ok() && !self.unread.is_empty())
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -226,6 +272,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if !this.unread.is_empty() {
+            let length = this.unread.len().min(buffer.remaining());
+            buffer.put_slice(&this.unread.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         if this.protocol == Protocol::Http1 {
             this.catch_up();
@@ -297,84 +348,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
-
-    use super::*;
-
-    const DEADLINES: Deadlines =
-        Deadlines { head: Duration::from_secs(10), keepalive: Duration::from_secs(75), send: Duration::from_secs(60) };
-
-    fn client_io() -> (ClientIo<tokio::io::DuplexStream>, tokio::io::DuplexStream, Arc<Activity>) {
-        let (ours, theirs) = duplex(64);
-        let activity = Arc::new(Activity::new());
-        (ClientIo::new(ours, Protocol::Http1, Arc::clone(&activity), DEADLINES), theirs, activity)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_first_head_has_its_time_from_the_handshake_however_it_trickles() {
-        let (mut io, mut client, _) = client_io();
-        let start = Instant::now();
-        tokio::spawn(async move {
-            while client.write_all(b"x").await.is_ok() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        });
-        let mut bytes = Vec::new();
-        let error = io.read_to_end(&mut bytes).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(start.elapsed().as_secs(), 10);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_ends_quietly_after_the_keepalive_time() {
-        let (mut io, client, activity) = client_io();
-        activity.begin_request();
-        activity.end_request(true);
-        let start = Instant::now();
-        assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
-        assert_eq!(start.elapsed().as_secs(), 75);
-        drop(client);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_later_head_has_its_time_from_its_first_byte() {
-        let (mut io, mut client, activity) = client_io();
-        activity.begin_request();
-        activity.end_request(true);
-        tokio::time::sleep(Duration::from_secs(50)).await;
-        client.write_all(b"G").await.unwrap();
-        let start = Instant::now();
-        let mut bytes = Vec::new();
-        assert!(io.read_to_end(&mut bytes).await.is_err());
-        assert_eq!(start.elapsed().as_secs(), 10);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_meets_the_send_deadline() {
-        let (mut io, client, activity) = client_io();
-        activity.begin_request();
-        let start = Instant::now();
-        let error = io.write_all(&[b'x'; 65]).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(start.elapsed().as_secs(), 60);
-        drop(client);
-    }
-
-    #[tokio::test]
-    async fn a_fragment_in_a_request_line_is_noticed_and_one_elsewhere_is_not() {
-        for (bytes, expected) in [
-            (&b"GET /a#b HTTP/1.1\r\n"[..], true),
-            (b"\r\n\r\nGET /a#b HTTP/1.1\r\n", true),
-            (b"GET /a HTTP/1.1\r\nx: #\r\n", false),
-            (b"GET /a%23 HTTP/1.1\r\n\r\n#", false),
-        ] {
-            let (mut io, mut client, activity) = client_io();
-            client.write_all(bytes).await.unwrap();
-            let mut read = vec![0; bytes.len()];
-            io.read_exact(&mut read).await.unwrap();
-            assert_eq!(activity.take_fragment(), expected, "{}", String::from_utf8_lossy(bytes));
-            assert!(!activity.take_fragment());
-        }
-    }
-}
+mod tests;

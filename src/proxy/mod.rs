@@ -8,24 +8,36 @@ mod admit;
 mod client;
 mod connection;
 mod early;
+mod expiry;
 mod forward;
+mod frames;
 mod headers;
 pub mod health;
+mod http1;
+mod http2;
 mod io;
+mod known;
+mod linger;
+mod nonce;
+mod pipe;
 mod pipeline;
 mod problem;
 mod record;
 mod refusal;
 mod rejected;
 mod request_body;
+mod requests;
 mod response;
+mod retry;
 mod settings;
 mod snapshot;
 mod stream;
+mod tunnel;
+mod upgrade;
 
 pub use connection::serve;
 pub use headers::is_protected;
-pub use settings::{Action, HeaderSettings, Limits, RouteSettings, Settings, Timeouts};
+pub use settings::{Action, Dialect, HeaderSettings, Limits, RouteSettings, Settings, Timeouts};
 pub use snapshot::Snapshot;
 
 use std::sync::Arc;
@@ -37,6 +49,8 @@ use crate::clock::Clock;
 use crate::drain::DrainWatch;
 use crate::telemetry::Log;
 
+use expiry::Told;
+
 /// What every connection shares.
 #[derive(Debug)]
 pub struct Proxy {
@@ -46,13 +60,16 @@ pub struct Proxy {
     clock: Clock,
     log: Log,
     drain: DrainWatch,
+    /// Clients whose certificates end soon.
+    expiry_told: Told,
 }
 
 impl Proxy {
     /// A data path that begins with `snapshot`.
     pub fn new(snapshot: Snapshot, clock: Clock, log: Log, drain: DrainWatch) -> Arc<Self> {
         let published = watch::Sender::new(());
-        Arc::new(Self { snapshot: ArcSwap::from_pointee(snapshot), published, clock, log, drain })
+        let expiry_told = Told::default();
+        Arc::new(Self { snapshot: ArcSwap::from_pointee(snapshot), published, clock, log, drain, expiry_told })
     }
 
     /// The configuration in force.

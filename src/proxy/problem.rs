@@ -1,10 +1,15 @@
 //! How a refusal looks to the client: problem details for programs (RFC 9457), a page or plain text for people.
 
+use std::fmt;
+
 use http::HeaderMap;
 use http::header::ACCEPT;
 use serde::Serialize;
 
 use super::refusal::Refusal;
+
+/// Room for most of them.
+const USUAL_LENGTH: usize = 512;
 
 /// Content type and body that tell of a refusal.
 pub(super) fn describe(refusal: &Refusal, request_headers: &HeaderMap, request_id: &str) -> (&'static str, Vec<u8>) {
@@ -13,15 +18,17 @@ pub(super) fn describe(refusal: &Refusal, request_headers: &HeaderMap, request_i
     let (reason, detail) = (refusal.reason(), refusal.detail());
     match preferred(request_headers) {
         Form::Problem => {
+            let mut body = Vec::with_capacity(USUAL_LENGTH);
             let problem = Problem {
-                r#type: format!("urn:gateway:problem:{reason}"),
+                r#type: format_args!("urn:gateway:problem:{reason}"),
                 title,
                 status: status.as_u16(),
                 detail: &detail,
                 reason,
                 request_id,
             };
-            ("application/problem+json", serde_json::to_vec(&problem).unwrap_or_default())
+            let written = serde_json::to_writer(&mut body, &problem);
+            ("application/problem+json", if written.is_ok() { body } else { Vec::new() })
         }
         Form::Html => {
             let page = format!(
@@ -42,7 +49,7 @@ pub(super) fn describe(refusal: &Refusal, request_headers: &HeaderMap, request_i
 /// RFC 9457.
 #[derive(Serialize)]
 struct Problem<'a> {
-    r#type: String,
+    r#type: fmt::Arguments<'a>,
     title: &'a str,
     status: u16,
     detail: &'a str,
@@ -57,24 +64,30 @@ enum Form {
     Text,
 }
 
+const FORMS: [(&str, Form); 7] = [
+    ("*/*", Form::Problem),
+    ("application/json", Form::Problem),
+    ("application/problem+json", Form::Problem),
+    ("application/*", Form::Problem),
+    ("text/html", Form::Html),
+    ("application/xhtml+xml", Form::Html),
+    ("text/plain", Form::Text),
+];
+
 /// The form with the greatest weight in `Accept` (RFC 9110 section 12.5.1); JSON where the client does not care.
 fn preferred(headers: &HeaderMap) -> Form {
     let mut best = (0, Form::Problem);
     for value in headers.get_all(ACCEPT) {
         for range in value.to_str().unwrap_or_default().split(',') {
             let mut parts = range.split(';').map(str::trim);
-            let form = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
-                "text/html" | "application/xhtml+xml" => Form::Html,
-                "text/plain" => Form::Text,
-                "application/problem+json" | "application/json" | "application/*" | "*/*" => Form::Problem,
-                _ => continue,
-            };
+            let range = parts.next().unwrap_or_default();
+            let Some((_, form)) = FORMS.iter().find(|(name, _)| range.eq_ignore_ascii_case(name)) else { continue };
             let weight =
                 parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0));
             // Thousandths, as the header has them.
             let weight = (weight.clamp(0.0, 1.0) * 1000.0) as u16;
             if weight > best.0 {
-                best = (weight, form);
+                best = (weight, *form);
             }
         }
     }

@@ -4,12 +4,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::header::{HOST, HeaderValue};
+use http::header::{HOST, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Uri, Version, request};
 use tokio::time::Instant;
 
 use super::client::{Client, ClientConnection};
+use super::expiry::EXPIRES_IN;
 use super::request_body::{BodyFault, BodyState};
 use super::snapshot::Snapshot;
 use crate::drain::Phase;
@@ -22,7 +24,7 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// Bytes of a path, and of what a certificate or client says, that are worth logging. Together with their escapes
 /// they keep a line under 16 KiB.
 const LONGEST_PATH: usize = 2 * 1024;
-const LONGEST_TEXT: usize = 1024;
+pub(super) const LONGEST_TEXT: usize = 1024;
 const LONGEST_HOST: usize = 256;
 
 /// Who broke an answer off.
@@ -46,6 +48,7 @@ pub(super) struct Record {
     trace: Option<HeaderValue>,
     is_health: bool,
     client: Option<Arc<Client>>,
+    expires_in: Option<u64>,
     route: Option<(Arc<Snapshot>, usize)>,
     upstream: Option<Arc<Cluster>>,
     upstream_address: Option<SocketAddr>,
@@ -54,6 +57,8 @@ pub(super) struct Record {
     status: Option<StatusCode>,
     reason: Option<&'static str>,
     body: Option<Arc<BodyState>>,
+    /// Of a tunnel; a body counts its own.
+    pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     complete: bool,
     aborted: Option<Aborted>,
@@ -74,6 +79,7 @@ impl Record {
             trace: parts.headers.get("traceparent").cloned(),
             is_health: false,
             client: None,
+            expires_in: None,
             route: None,
             upstream: None,
             upstream_address: None,
@@ -82,18 +88,33 @@ impl Record {
             status: None,
             reason: None,
             body: None,
+            bytes_in: 0,
             bytes_out: 0,
             complete: false,
             aborted: None,
         })
     }
 
+    /// When the request began.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
     pub(super) fn is_health(&mut self) {
         self.is_health = true;
     }
 
-    pub(super) fn client(&mut self, client: &Arc<Client>) {
+    /// Who the client is; in the last days of its certificate, with the seconds left.
+    pub(super) fn client(&mut self, client: &Arc<Client>, expires_in: Option<u64>) {
         self.client = Some(Arc::clone(client));
+        self.expires_in = expires_in;
+    }
+
+    /// Tells the client, in an answer's headers, that its certificate is in its last days.
+    pub(super) fn tell_of_expiry(&self, headers: &mut HeaderMap) {
+        if let Some(seconds) = self.expires_in {
+            headers.insert(EXPIRES_IN.clone(), seconds.into());
+        }
     }
 
     pub(super) fn route(&mut self, snapshot: &Arc<Snapshot>, index: usize) {
@@ -119,8 +140,11 @@ impl Record {
     }
 
     /// The head of the upstream's answer has come, `began` after which it was asked for.
-    pub(super) fn upstream_answered(&mut self, began: Instant) {
-        self.upstream_time = Some(millis(began));
+    /// Tells how long that took.
+    pub(super) fn upstream_answered(&mut self, began: Instant) -> Duration {
+        let took = began.elapsed();
+        self.upstream_time = Some((took.as_secs_f64() * 1_000_000.0).round() / 1000.0);
+        took
     }
 
     /// The answer has a status, and somebody to go to.
@@ -151,6 +175,11 @@ impl Record {
         self.connection.activity.note_cut();
     }
 
+    /// Why it ended, where the status does not say.
+    pub(super) fn because(&mut self, reason: &'static str) {
+        self.reason = Some(reason);
+    }
+
     /// The client was given all of the answer.
     pub(super) fn complete(&mut self) {
         self.complete = true;
@@ -169,7 +198,7 @@ impl Record {
         Some(if cut { Aborted::Drain } else { Aborted::Client })
     }
 
-    fn log(&self, aborted: Option<Aborted>) {
+    fn log(&self, aborted: Option<Aborted>, now: Instant) {
         let connection = &self.connection;
         let log = &connection.proxy.log;
         if !log.wants_request(self.is_health) {
@@ -188,7 +217,7 @@ impl Record {
             tls_cipher: short(tls.cipher),
             tls_group: short(tls.group),
             sni: tls.sni.as_deref().map(|sni| cut_to(sni, LONGEST_HOST)),
-            tls_resumed: false,
+            tls_resumed: tls.resumed,
             client_verify: self.client.as_ref().map_or("NONE", |client| client.verify.as_str()),
             client_subject: facts.map(|facts| cut_to(&facts.subject, LONGEST_TEXT)),
             client_serial: facts.map(|facts| cut_to(&facts.serial, LONGEST_TEXT)),
@@ -215,9 +244,9 @@ impl Record {
             upstream_addr: self.upstream_address,
             attempts: self.attempts,
             status: self.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()),
-            bytes_in: self.body.as_ref().map_or(0, |body| body.bytes()),
+            bytes_in: self.body.as_ref().map_or(self.bytes_in, |body| body.bytes()),
             bytes_out: self.bytes_out,
-            duration_ms: millis(self.started),
+            duration_ms: millis(self.started, now),
             upstream_ms: self.upstream_time,
             trace_id: self.trace.as_ref().and_then(trace_id),
             reason: self.reason,
@@ -233,26 +262,27 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let aborted = self.who_aborted();
-        self.log(aborted);
+        let now = Instant::now();
+        self.log(aborted, now);
         let activity = &self.connection.activity;
         if !self.body_was_read() {
             activity.linger();
         }
-        activity.end_request(aborted != Some(Aborted::Client));
+        activity.end_request(aborted != Some(Aborted::Client), now);
         // HTTP/1 answers have said so already.
-        if self.connection.proxy.drain.phase() >= Phase::Announced || self.connection.is_too_old() {
+        if self.connection.proxy.drain.phase() >= Phase::Announced || self.connection.is_too_old(now) {
             activity.ask_to_go_away();
         }
     }
 }
 
 /// Thousandths are as exact as a clock that is read twice.
-fn millis(since: Instant) -> f64 {
-    (since.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0
+fn millis(since: Instant, now: Instant) -> f64 {
+    (now.duration_since(since).as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 
 /// The first `most` bytes, or a little less so as not to split a character.
-fn cut_to(text: &str, most: usize) -> &str {
+pub(super) fn cut_to(text: &str, most: usize) -> &str {
     text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 

@@ -28,6 +28,10 @@ pub(super) enum Refusal {
     TooManyFields,
     /// CONNECT and TRACE.
     MethodNeverAllowed,
+    /// A protocol that a stream cannot speak here, or not on this route.
+    NoUpgrade,
+    /// A Host that belongs to another TLS profile than the connection's.
+    Misdirected,
     /// A client without a valid certificate, or one that the route does not let in.
     Forbidden(Reason),
     /// No route for the path.
@@ -52,18 +56,25 @@ impl Refusal {
             Self::Target(_) | Self::Host(_) | Self::Path(_) | Self::AmbiguousPath | Self::BodyMalformed => {
                 StatusCode::BAD_REQUEST
             }
-            Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::TransferCoding | Self::NoUpgrade => StatusCode::NOT_IMPLEMENTED,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::MethodNeverAllowed | Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Upstream(kind) => match kind {
-                FailureKind::NoEndpoint | FailureKind::AtLimit => StatusCode::SERVICE_UNAVAILABLE,
+                FailureKind::NoEndpoint | FailureKind::Unhealthy | FailureKind::AtLimit => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 FailureKind::ConnectTimedOut | FailureKind::FirstByteTimedOut => StatusCode::GATEWAY_TIMEOUT,
-                FailureKind::Refused(_) | FailureKind::Reset | FailureKind::Malformed => StatusCode::BAD_GATEWAY,
+                FailureKind::Refused(_)
+                | FailureKind::TlsFailed(_)
+                | FailureKind::Reset
+                | FailureKind::Malformed
+                | FailureKind::StillUnavailable => StatusCode::BAD_GATEWAY,
                 // Only a body fault that nobody noted comes this way: the client broke its body off.
                 FailureKind::RequestBody => StatusCode::BAD_REQUEST,
             },
@@ -82,6 +93,8 @@ impl Refusal {
             Self::UriTooLong => "uri_too_long",
             Self::TooManyFields => "headers_too_large",
             Self::MethodNeverAllowed | Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::NoUpgrade => "no_upgrade",
+            Self::Misdirected => "misdirected",
             Self::Forbidden(reason) => reason.as_str(),
             Self::NotFound => "no_route",
             Self::BodyTooLarge(_) => "body_too_large",
@@ -89,12 +102,15 @@ impl Refusal {
             Self::BodyMalformed => "body_malformed",
             Self::Upstream(kind) => match kind {
                 FailureKind::NoEndpoint => "upstream_no_endpoint",
+                FailureKind::Unhealthy => "upstream_unhealthy",
                 FailureKind::AtLimit => "upstream_at_limit",
                 FailureKind::Refused(_) => "upstream_connect_failed",
+                FailureKind::TlsFailed(_) => "upstream_tls_failed",
                 FailureKind::ConnectTimedOut => "upstream_connect_timeout",
                 FailureKind::Reset => "upstream_reset",
                 FailureKind::FirstByteTimedOut => "upstream_timeout",
                 FailureKind::Malformed => "upstream_malformed",
+                FailureKind::StillUnavailable => "upstream_unavailable",
                 FailureKind::RequestBody => "body_malformed",
             },
         }
@@ -115,6 +131,11 @@ impl Refusal {
             Self::UriTooLong => "The request target is longer than is accepted here.".to_owned(),
             Self::TooManyFields => "The request has more header fields than are accepted here.".to_owned(),
             Self::MethodNeverAllowed => "This method is not accepted on any path.".to_owned(),
+            Self::NoUpgrade => "This protocol is not spoken on this path.".to_owned(),
+            Self::Misdirected => {
+                "This connection was made for another host name. Open a new one with the server name (SNI) of the Host."
+                    .to_owned()
+            }
             Self::Forbidden(reason) => reason.advice().to_owned(),
             Self::NotFound => "No route matches this path.".to_owned(),
             Self::MethodNotAllowed(_) => {
@@ -125,12 +146,15 @@ impl Refusal {
             Self::BodyMalformed => "The request body breaks its framing.".to_owned(),
             Self::Upstream(kind) => match kind {
                 FailureKind::NoEndpoint => "The service has no running instance just now. Try again.".to_owned(),
+                FailureKind::Unhealthy => "The service has no healthy instance just now. Try again.".to_owned(),
                 FailureKind::AtLimit => "The service has all the requests it can take. Try again.".to_owned(),
                 FailureKind::Refused(_) => "The service could not be reached.".to_owned(),
+                FailureKind::TlsFailed(_) => "No trusted connection to the service could be made.".to_owned(),
                 FailureKind::ConnectTimedOut => "The service did not accept the connection in time.".to_owned(),
                 FailureKind::Reset => "The service closed the connection without an answer.".to_owned(),
                 FailureKind::FirstByteTimedOut => "The service did not answer in time.".to_owned(),
                 FailureKind::Malformed => "The service's answer was malformed.".to_owned(),
+                FailureKind::StillUnavailable => "The service is not available.".to_owned(),
                 FailureKind::RequestBody => "The request body breaks its framing.".to_owned(),
             },
         }

@@ -4,6 +4,9 @@ use std::error::Error as _;
 
 use http::StatusCode;
 
+use super::client::ClientConnection;
+use crate::telemetry::ConnectionLine;
+
 /// A refusal below the level of requests: a bare status, or none where the protocol has its own way of saying it.
 #[derive(Debug)]
 pub(super) struct Rejection {
@@ -50,6 +53,17 @@ impl Rejection {
         Self { status: Some(StatusCode::BAD_REQUEST), reason: "plain_http", detail: String::new() }
     }
 
+    /// Tells the operator.
+    pub(super) fn log(&self, connection: &ClientConnection) {
+        connection.proxy.log.rejected(&ConnectionLine {
+            client_ip: connection.peer.ip().to_canonical(),
+            client_port: connection.peer.port(),
+            reason: self.reason,
+            detail: &self.detail,
+            status: self.status(),
+        });
+    }
+
     /// The whole answer.
     pub(super) fn answer(&self) -> String {
         let status = self.status.unwrap_or(StatusCode::BAD_REQUEST);
@@ -64,13 +78,5 @@ impl Rejection {
 
     pub(super) fn status(&self) -> Option<u16> {
         self.status.map(|status| status.as_u16())
-    }
-
-    pub(super) fn reason(&self) -> &'static str {
-        self.reason
-    }
-
-    pub(super) fn detail(&self) -> &str {
-        &self.detail
     }
 }

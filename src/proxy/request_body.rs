@@ -3,8 +3,8 @@
 use std::error::Error as StdError;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::early;
 use super::headers::clean_trailers;
 use super::snapshot::Snapshot;
+use crate::tls::Protocol;
 use crate::watchdog::Watchdog;
 
 /// What is known of a body while somebody else reads it.
@@ -77,14 +78,52 @@ impl BodyState {
     }
 }
 
+/// The longest body that is remembered, so that its request can be sent a second time.
+const LONGEST_REMEMBERED: u64 = 64 * 1024;
+
+/// A short body, as far as it has been read, and what is left to read of it.
+#[derive(Debug, Default)]
+pub(super) struct BodyMemory(Mutex<Remembered>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    pieces: Vec<Bytes>,
+    /// What nobody has read, once the attempt that was reading it has ended.
+    rest: Option<Incoming>,
+    /// All of it is in `pieces`.
+    is_whole: bool,
+    /// It has trailers, which are not remembered.
+    is_lost: bool,
+}
+
+impl BodyMemory {
+    /// Whether a body says that it is short enough.
+    pub(super) fn can_hold(body: &Incoming) -> bool {
+        body.size_hint().exact().is_some_and(|length| length <= LONGEST_REMEMBERED)
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which trailers of a request pass.
+pub(super) struct RequestTrailers {
+    /// Names that the client announced in `Trailer`; `None` for HTTP/2, where there is no need to.
+    pub(super) declared: Option<Vec<HeaderName>>,
+    /// What the upstream speaks.
+    pub(super) upstream: Protocol,
+}
+
 /// A client's request body.
 pub(super) struct ClientBody {
-    /// `None` only while this is dropped.
+    /// `None` while this is dropped, and when all that is left is to be read from memory.
     incoming: Option<Incoming>,
+    /// Where it is remembered, and the next piece to be read from there.
+    memory: Option<(Arc<BodyMemory>, usize)>,
     state: Arc<BodyState>,
     snapshot: Arc<Snapshot>,
-    /// Names that the client announced in `Trailer`; `None` for HTTP/2, where there is no need to.
-    declared: Option<Vec<HeaderName>>,
+    trailers: RequestTrailers,
     limit: u64,
     idle: Duration,
     watchdog: Watchdog,
@@ -95,11 +134,54 @@ impl ClientBody {
         incoming: Incoming,
         state: Arc<BodyState>,
         snapshot: Arc<Snapshot>,
-        declared: Option<Vec<HeaderName>>,
+        trailers: RequestTrailers,
         limit: u64,
+        memory: Option<Arc<BodyMemory>>,
     ) -> Self {
         let idle = snapshot.timeouts.request_body_idle;
-        Self { incoming: Some(incoming), state, snapshot, declared, limit, idle, watchdog: Watchdog::default() }
+        let memory = memory.map(|memory| (memory, 0));
+        Self { incoming: Some(incoming), memory, state, snapshot, trailers, limit, idle, watchdog: Watchdog::default() }
+    }
+
+    /// The same body from its beginning; `None` when it cannot be had again.
+    pub(super) fn again(
+        memory: &Arc<BodyMemory>,
+        state: Arc<BodyState>,
+        snapshot: Arc<Snapshot>,
+        limit: u64,
+    ) -> Option<Self> {
+        let mut remembered = memory.remembered();
+        let incoming = remembered.rest.take();
+        if remembered.is_lost || state.fault().is_some() || (incoming.is_none() && !remembered.is_whole) {
+            return None;
+        }
+        drop(remembered);
+        let idle = snapshot.timeouts.request_body_idle;
+        let memory = Some((Arc::clone(memory), 0));
+        // A body whose length is known has no trailers that would have to be announced, and none passes.
+        let trailers = RequestTrailers { declared: Some(Vec::new()), upstream: Protocol::Http1 };
+        Some(Self { incoming, memory, state, snapshot, trailers, limit, idle, watchdog: Watchdog::default() })
+    }
+
+    /// The next piece that was read before.
+    fn next_remembered(&mut self) -> Option<Bytes> {
+        let (memory, next) = self.memory.as_mut()?;
+        let piece = memory.remembered().pieces.get(*next).cloned()?;
+        *next += 1;
+        Some(piece)
+    }
+
+    fn remember(&mut self, frame: &Frame<Bytes>, is_last: bool) {
+        let Some((memory, next)) = &mut self.memory else { return };
+        let mut remembered = memory.remembered();
+        match frame.data_ref() {
+            Some(piece) => {
+                remembered.pieces.push(piece.clone());
+                *next += 1;
+            }
+            None => remembered.is_lost = true,
+        }
+        remembered.is_whole |= is_last;
     }
 
     fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, Box<dyn StdError + Send + Sync>>>> {
@@ -111,8 +193,8 @@ impl ClientBody {
         match frame.into_trailers() {
             Err(frame) => frame,
             Ok(trailers) => Frame::trailers(clean_trailers(&trailers, |name| {
-                self.snapshot.headers.trailer_passes(name)
-                    && self.declared.as_ref().is_none_or(|declared| declared.contains(name))
+                self.snapshot.headers.trailer_passes(name, self.trailers.upstream)
+                    && self.trailers.declared.as_ref().is_none_or(|declared| declared.contains(name))
             })),
         }
     }
@@ -124,6 +206,9 @@ impl Body for ClientBody {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
+        if let Some(piece) = this.next_remembered() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
         match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Pending => {
@@ -137,6 +222,9 @@ impl Body for ClientBody {
             }
             Poll::Ready(None) => {
                 this.state.complete.store(true, Ordering::Relaxed);
+                if let Some((memory, _)) = &this.memory {
+                    memory.remembered().is_whole = true;
+                }
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => this.fail(fault_of(&error)),
@@ -147,28 +235,40 @@ impl Body for ClientBody {
                 if bytes > this.limit {
                     return this.fail(BodyFault::TooLarge);
                 }
-                if incoming.is_end_stream() {
+                let is_last = incoming.is_end_stream();
+                if is_last {
                     this.state.complete.store(true, Ordering::Relaxed);
                 }
+                this.remember(&frame, is_last);
                 Poll::Ready(Some(Ok(this.pass(frame))))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+        let is_read = |(memory, next): &(Arc<BodyMemory>, usize)| memory.remembered().pieces.len() <= *next;
+        self.memory.as_ref().is_none_or(is_read) && self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(SizeHint::default, Incoming::size_hint)
+        let left = self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint);
+        let Some((memory, next)) = &self.memory else { return left };
+        let again: usize = memory.remembered().pieces.iter().skip(*next).map(Bytes::len).sum();
+        left.exact().map_or(left, |left| SizeHint::with_exact(left + again as u64))
     }
 }
 
 impl Drop for ClientBody {
     /// The upstream has answered without waiting for all of the body.
     fn drop(&mut self) {
+        if let (Some((memory, _)), Some(incoming)) =
+            (&self.memory, self.incoming.take_if(|_| !self.state.is_complete()))
+        {
+            // The next attempt may need it.
+            memory.remembered().rest = Some(incoming);
+        }
         if let Some(incoming) = self.incoming.take()
-            && self.declared.is_none()
+            && self.trailers.declared.is_none()
             && !self.state.is_complete()
             && self.state.fault().is_none()
         {

@@ -2,8 +2,8 @@
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,9 +13,10 @@ use http::header::{
 };
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use tokio::task::AbortHandle;
 use tokio::time::{Sleep, sleep};
 
-use super::headers::clean_trailers;
+use super::headers::AnswerTrailers;
 use super::problem;
 use super::record::Record;
 use super::refusal::Refusal;
@@ -27,20 +28,21 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug)]
 pub(super) struct ResponseBody {
     content: Content,
-    record: Box<Record>,
+    /// `None` when the request goes on behind its answer.
+    record: Option<Box<Record>>,
     stall: Option<Arc<Stall>>,
     cut: Option<(AnswerCut, Pin<Box<Sleep>>)>,
 }
 
 /// An answer is cut this much after its last piece: hyper and h2 throw away what they have not sent yet.
-const LAST_PIECE: Duration = Duration::from_millis(10);
+pub(super) const LAST_PIECE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 enum Content {
     Empty,
     Whole(Bytes),
-    /// The upstream's, and the trailers it announced.
-    Answer(Box<AnswerBody>, Vec<HeaderName>),
+    /// The upstream's, and which of its trailers pass.
+    Answer(Box<AnswerBody>, AnswerTrailers),
 }
 
 /// Since when a piece of an HTTP/2 answer has been waiting for the client to take it: milliseconds after `start`, or
@@ -50,13 +52,20 @@ pub(super) struct Stall {
     start: tokio::time::Instant,
     since: AtomicU64,
     given_up: AtomicBool,
+    /// The task that sends what a tunnel on the stream writes.
+    tunnel: OnceLock<AbortHandle>,
 }
 
 impl Stall {
     const NONE: u64 = u64::MAX;
 
     pub(super) fn new() -> Self {
-        Self { start: tokio::time::Instant::now(), since: AtomicU64::new(Self::NONE), given_up: AtomicBool::new(false) }
+        Self {
+            start: tokio::time::Instant::now(),
+            since: AtomicU64::new(Self::NONE),
+            given_up: AtomicBool::new(false),
+            tunnel: OnceLock::new(),
+        }
     }
 
     pub(super) fn since(&self) -> Option<tokio::time::Instant> {
@@ -69,6 +78,18 @@ impl Stall {
     /// The client has left a piece waiting for too long.
     pub(super) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    /// The stream has become a tunnel, and this sends for it.
+    pub(super) fn tunnel(&self, sender: AbortHandle) {
+        let _ = self.tunnel.set(sender);
+    }
+
+    /// Ends a tunnel on the stream with RST_STREAM: without its sender h2 has no end to send.
+    pub(super) fn reset(&self) {
+        if let Some(sender) = self.tunnel.get() {
+            sender.abort();
+        }
     }
 
     fn begin(&self) {
@@ -86,7 +107,18 @@ impl ResponseBody {
         if matches!(content, Content::Empty) {
             record.complete();
         }
-        Self { content, record, stall, cut: None }
+        Self { content, record: Some(record), stall, cut: None }
+    }
+
+    fn complete(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.complete();
+        }
+    }
+
+    /// That of an answer after which the connection speaks another protocol.
+    pub(super) fn none() -> Self {
+        Self { content: Content::Empty, record: None, stall: None, cut: None }
     }
 }
 
@@ -113,21 +145,23 @@ impl Body for ResponseBody {
                 this.content = Content::Empty;
                 Some(Ok(Frame::data(bytes)))
             }
-            Content::Answer(answer, declared) => {
+            Content::Answer(answer, trailers) => {
                 let frame = ready!(Pin::new(&mut **answer).poll_frame(context));
-                frame.map(|frame| frame.map(|frame| pass(frame, declared)))
+                frame.map(|frame| frame.map(|frame| pass(frame, trailers)))
             }
         };
         match frame {
             None => {
-                this.record.complete();
+                this.complete();
                 Poll::Ready(None)
             }
             Some(Err(cut)) => {
-                this.record.cut_by_upstream(match cut {
-                    AnswerCut::Truncated => "upstream_truncated",
-                    AnswerCut::TimedOut => "upstream_timeout",
-                });
+                if let Some(record) = &mut this.record {
+                    record.cut_by_upstream(match cut {
+                        AnswerCut::Truncated => "upstream_truncated",
+                        AnswerCut::TimedOut => "upstream_timeout",
+                    });
+                }
                 let mut wait = Box::pin(sleep(LAST_PIECE));
                 // Too short to be over.
                 let _ = wait.as_mut().poll(context);
@@ -135,9 +169,11 @@ impl Body for ResponseBody {
                 Poll::Pending
             }
             Some(Ok(frame)) => {
-                this.record.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64;
+                if let Some(record) = &mut this.record {
+                    record.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64;
+                }
                 if this.is_end_stream() {
-                    this.record.complete();
+                    this.complete();
                 }
                 // The last piece waits for the client's window like any other.
                 if let Some(stall) = &this.stall {
@@ -167,16 +203,18 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if self.stall.as_ref().is_some_and(|stall| stall.given_up.load(Ordering::Relaxed)) {
-            self.record.client_does_not_read();
+        if self.stall.as_ref().is_some_and(|stall| stall.given_up.load(Ordering::Relaxed))
+            && let Some(record) = &mut self.record
+        {
+            record.client_does_not_read();
         }
     }
 }
 
-fn pass(frame: Frame<Bytes>, declared: &[HeaderName]) -> Frame<Bytes> {
+fn pass(frame: Frame<Bytes>, passing: &AnswerTrailers) -> Frame<Bytes> {
     match frame.into_trailers() {
         Err(frame) => frame,
-        Ok(trailers) => Frame::trailers(clean_trailers(&trailers, |name| declared.contains(name))),
+        Ok(trailers) => Frame::trailers(passing.clean(&trailers)),
     }
 }
 
@@ -200,7 +238,7 @@ impl Closing {
 /// Passes the upstream's answer on.
 pub(super) fn pass_on(
     answer: Response<AnswerBody>,
-    declared: Vec<HeaderName>,
+    trailers: AnswerTrailers,
     mut record: Box<Record>,
     closing: Closing,
 ) -> Response<ResponseBody> {
@@ -209,7 +247,7 @@ pub(super) fn pass_on(
     closing.apply(&mut head.headers);
     head.version = http::Version::HTTP_11;
     head.extensions.clear();
-    let content = if body.is_end_stream() { Content::Empty } else { Content::Answer(Box::new(body), declared) };
+    let content = if body.is_end_stream() { Content::Empty } else { Content::Answer(Box::new(body), trailers) };
     Response::from_parts(head, ResponseBody::new(content, record, closing.stall))
 }
 
@@ -289,6 +327,7 @@ fn own(
         headers.insert(CONTENT_TYPE, content_type);
     }
     headers.insert(REQUEST_ID.clone(), record.request_id.clone());
+    record.tell_of_expiry(&mut headers);
     closing.apply(&mut headers);
     let content = if *method == Method::HEAD && !body.is_empty() {
         headers.insert(CONTENT_LENGTH, body.len().into());

@@ -32,12 +32,16 @@ pub struct RouteSettings {
     pub access: Access,
     /// What it does.
     pub action: Action,
-    /// Whether the client's certificate is described to the upstream in headers.
-    pub forward_client_cert: bool,
+    /// The headers in which the client's certificate is described to the upstream.
+    pub forward_client_cert: Vec<Dialect>,
     /// The longest request body in bytes.
     pub max_request_body: u64,
     /// What is cut from the front of the path on its way to the upstream; ends at a segment boundary.
     pub strip_prefix: Option<String>,
+    /// Whether a connection may become a WebSocket.
+    pub websocket: bool,
+    /// Whether an idempotent request may be sent a second time when its connection ended without an answer.
+    pub retry: bool,
 }
 
 /// What a route does with a request it lets in.
@@ -54,6 +58,28 @@ pub enum Action {
         /// Its Content-Type.
         content_type: HeaderValue,
     },
+}
+
+/// A family of headers that describe the client's certificate: whose habits they follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dialect {
+    /// `X-SSL-Client-*`, as nginx is commonly configured.
+    Nginx,
+    /// `Client-Cert` and `Client-Cert-Chain` of RFC 9440.
+    Rfc9440,
+    /// Envoy's `X-Forwarded-Client-Cert`.
+    Xfcc,
+    /// `X-Amzn-Mtls-Clientcert*` of an AWS Application Load Balancer.
+    Alb,
+    /// Traefik's `X-Forwarded-Tls-Client-Cert` and `-Info`.
+    Traefik,
+}
+
+impl Dialect {
+    /// Whether one of its fields is as long as the certificate, or longer.
+    pub fn sends_whole_certificates(self) -> bool {
+        matches!(self, Self::Rfc9440 | Self::Alb | Self::Traefik)
+    }
 }
 
 /// Header rules beyond those that cannot be changed.
@@ -91,6 +117,8 @@ pub struct Timeouts {
     pub send: Duration,
     /// A connection without a request.
     pub keepalive: Duration,
+    /// A WebSocket on which neither side says anything.
+    pub upgrade_idle: Duration,
     /// The age at which a connection is asked to make way for a new one, give or take a tenth.
     pub max_connection_age: Duration,
 }

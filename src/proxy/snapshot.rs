@@ -7,18 +7,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
-use super::headers::RequestHeaderRules;
+use super::client::Strangers;
+use super::headers::{Dialects, RequestHeaderRules};
+use super::known::KnownClients;
 use super::settings::{Action, Limits, RouteSettings, Settings, Timeouts};
 use crate::policy::Access;
 use crate::route::RouteTable;
-use crate::tls::TlsProfile;
+use crate::tls::TlsProfiles;
 use crate::upstream::Cluster;
 
 /// One configuration, as requests see it.
 #[derive(Debug)]
 pub struct Snapshot {
     pub(super) generation: u64,
-    pub(super) profile: Arc<TlsProfile>,
+    pub(super) profiles: Arc<TlsProfiles>,
+    pub(super) known: KnownClients,
+    pub(super) strangers: Strangers,
+    pub(super) dialects: Dialects,
     pub(super) health_path: String,
     pub(super) table: RouteTable,
     pub(super) routes: Vec<Route>,
@@ -35,9 +40,12 @@ pub(super) struct Route {
     pub(super) name: String,
     pub(super) access: Access,
     pub(super) target: Target,
-    pub(super) forward_client_cert: bool,
+    /// The place of its set among the snapshot's [`Dialects`].
+    pub(super) client_cert: Option<usize>,
     pub(super) max_request_body: u64,
     pub(super) strip_prefix: Option<String>,
+    pub(super) websocket: bool,
+    pub(super) retry: bool,
 }
 
 /// What a route does.
@@ -55,16 +63,21 @@ impl Snapshot {
     pub fn new(
         generation: u64,
         settings: Settings,
-        profile: Arc<TlsProfile>,
+        profiles: Arc<TlsProfiles>,
         clusters: Vec<Arc<Cluster>>,
     ) -> Result<Self, String> {
         let specs: Vec<_> = settings.routes.iter().map(|route| route.spec.clone()).collect();
         let table = RouteTable::build(&specs).map_err(|_| "routes collide".to_owned())?;
         let by_name: HashMap<_, _> = clusters.iter().map(|cluster| (cluster.name(), cluster)).collect();
-        let routes = settings.routes.into_iter().map(|route| Route::new(route, &by_name)).collect::<Result<_, _>>()?;
+        let mut dialects = Dialects::new(profiles.iter().filter_map(|profile| profile.certificates().first()));
+        let routes = settings.routes.into_iter().map(|route| Route::new(route, &by_name, &mut dialects));
+        let routes = routes.collect::<Result<_, _>>()?;
         Ok(Self {
             generation,
-            profile,
+            profiles,
+            known: KnownClients::default(),
+            strangers: Strangers::new(&dialects),
+            dialects,
             health_path: settings.health_path,
             table,
             routes,
@@ -75,19 +88,28 @@ impl Snapshot {
         })
     }
 
+    /// Its number; greater than every one before.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// The upstreams.
     pub fn clusters(&self) -> &[Arc<Cluster>] {
         &self.clusters
     }
 
-    /// The server's certificate and what is asked of clients.
-    pub fn profile(&self) -> &Arc<TlsProfile> {
-        &self.profile
+    /// The server's certificates and what is asked of clients.
+    pub fn profiles(&self) -> &Arc<TlsProfiles> {
+        &self.profiles
     }
 }
 
 impl Route {
-    fn new(settings: RouteSettings, clusters: &HashMap<&str, &Arc<Cluster>>) -> Result<Self, String> {
+    fn new(
+        settings: RouteSettings,
+        clusters: &HashMap<&str, &Arc<Cluster>>,
+        dialects: &mut Dialects,
+    ) -> Result<Self, String> {
         let target = match settings.action {
             Action::Respond { status, body, content_type } => Target::Respond { status, body, content_type },
             Action::Forward(name) => match clusters.get(name.as_str()) {
@@ -99,9 +121,11 @@ impl Route {
             name: settings.spec.to_string(),
             access: settings.access,
             target,
-            forward_client_cert: settings.forward_client_cert,
+            client_cert: dialects.place(settings.forward_client_cert),
             max_request_body: settings.max_request_body,
             strip_prefix: settings.strip_prefix,
+            websocket: settings.websocket,
+            retry: settings.retry,
         })
     }
 }

@@ -14,16 +14,26 @@ use super::response::Stall;
 use crate::watchdog::Watchdog;
 
 /// Runs the streams of one connection.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct StreamExecutor {
     send: Duration,
     /// The stall of the request that was last begun: hyper hands over its future right after.
     next: Arc<Mutex<Option<Arc<Stall>>>>,
+    /// Of a stream's own copy: hyper makes one for each stream between its beginning and its future, and has it run
+    /// what sends for a tunnel, should the stream become one.
+    stream: Option<Arc<Stall>>,
+}
+
+impl Clone for StreamExecutor {
+    fn clone(&self) -> Self {
+        let stream = self.next.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { send: self.send, next: Arc::clone(&self.next), stream }
+    }
 }
 
 impl StreamExecutor {
     pub(super) fn new(send: Duration) -> Self {
-        Self { send, next: Arc::default() }
+        Self { send, next: Arc::default(), stream: None }
     }
 
     /// A request begins; the next future is its stream.
@@ -36,6 +46,11 @@ impl StreamExecutor {
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for StreamExecutor {
     fn execute(&self, future: F) {
+        if let Some(stream) = &self.stream {
+            // A tunnel has its own deadlines.
+            stream.tunnel(tokio::spawn(future).abort_handle());
+            return;
+        }
         let stall = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
         match stall {
             None => tokio::spawn(future),

@@ -8,5 +8,5 @@ mod pattern;
 mod table;
 
 pub use path::{PathError, Readings};
-pub use pattern::{HostPattern, PathPattern, PatternError};
+pub use pattern::{PathPattern, PatternError};
 pub use table::{Collision, Match, RouteId, RouteSpec, RouteTable};

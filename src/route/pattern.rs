@@ -1,9 +1,8 @@
-//! What a configuration may write for a route's path and host.
+//! What a configuration may write for a route's path.
 
 use std::fmt;
 
 use super::path::Readings;
-use crate::net::HostName;
 
 /// `"/x"` is exact, `"/x/*"` is a prefix: `/x/` and all below it, neither `/x` nor `/xy`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -12,15 +11,6 @@ pub enum PathPattern {
     Exact(Box<str>),
     /// Every path that begins with this text, which ends in a slash.
     Prefix(Box<str>),
-}
-
-/// An exact name, or `*.` and a name: one label, then the name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum HostPattern {
-    /// This name.
-    Exact(HostName),
-    /// Any one label before this name.
-    Wildcard(HostName),
 }
 
 /// Why a pattern is none; the text tells what to write instead.
@@ -37,9 +27,6 @@ pub enum PatternError {
         "a path is written as it is compared: without percent-encoding, '.' or '..' segments, ';', '?', '#' or '\\'"
     )]
     NotCanonical,
-    /// No host name.
-    #[error("a host is a DNS name such as \"api.example.com\", or \"*.example.com\" for one label before it")]
-    Host,
 }
 
 impl PathPattern {
@@ -72,29 +59,6 @@ impl fmt::Display for PathPattern {
         match self {
             Self::Exact(path) => f.write_str(path),
             Self::Prefix(prefix) => write!(f, "{prefix}*"),
-        }
-    }
-}
-
-impl HostPattern {
-    /// Reads a pattern.
-    ///
-    /// # Errors
-    /// [`PatternError::Host`].
-    pub fn parse(text: &str) -> Result<Self, PatternError> {
-        match text.strip_prefix("*.") {
-            Some(rest) => HostName::parse(rest).map(Self::Wildcard),
-            None => HostName::parse(text).map(Self::Exact),
-        }
-        .map_err(|_| PatternError::Host)
-    }
-}
-
-impl fmt::Display for HostPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact(name) => name.fmt(f),
-            Self::Wildcard(name) => write!(f, "*.{name}"),
         }
     }
 }

@@ -10,8 +10,8 @@ use std::fmt;
 use http::Method;
 
 use super::path::Readings;
-use super::pattern::{HostPattern, PathPattern};
-use crate::net::Host;
+use super::pattern::PathPattern;
+use crate::net::{Host, HostPattern};
 
 /// What the configuration says of one route, as far as finding it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

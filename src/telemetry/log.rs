@@ -83,15 +83,6 @@ pub struct ConnectionLine<'a> {
     pub status: Option<u16>,
 }
 
-#[derive(Serialize)]
-struct Line<'a, T> {
-    time: &'a str,
-    level: &'a str,
-    event: &'a str,
-    #[serde(flatten)]
-    fields: &'a T,
-}
-
 impl Log {
     /// A log that writes to `sink`.
     pub fn new(sink: LogSink, settings: Settings, clock: Clock) -> Self {
@@ -143,7 +134,7 @@ impl Log {
         self.connection("rejected", connection);
     }
 
-    fn connection(&self, event: &str, connection: &ConnectionLine<'_>) {
+    fn connection(&self, event: &'static str, connection: &ConnectionLine<'_>) {
         match self.format {
             LogFormat::Json => self.json("warn", event, connection),
             LogFormat::Text => self.text("WARN", |line| {
@@ -153,12 +144,21 @@ impl Log {
         }
     }
 
-    fn json<T: Serialize>(&self, level: &str, event: &str, fields: &T) {
+    /// `fields` is a struct with fields; level and event need no escapes.
+    fn json<T: Serialize>(&self, level: &'static str, event: &'static str, fields: &T) {
         LINE.with_borrow_mut(|line| {
             line.clear();
-            let written = with_rfc3339(self.clock.now(), |time| {
-                serde_json::to_writer(&mut *line, &Line { time, level, event, fields })
+            with_rfc3339(self.clock.now(), |time| {
+                for piece in ["{\"time\":\"", time, "\",\"level\":\"", level, "\",\"event\":\"", event, "\""] {
+                    line.extend_from_slice(piece.as_bytes());
+                }
             });
+            // The object of the fields goes on where this one is.
+            let joint = line.len();
+            let written = serde_json::to_writer(&mut *line, fields);
+            if let Some(brace) = line.get_mut(joint) {
+                *brace = b',';
+            }
             line.push(b'\n');
             if written.is_ok() && line.len() <= LONGEST_LINE {
                 self.sink.write_line(line);

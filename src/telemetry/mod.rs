@@ -10,3 +10,4 @@ pub use log::{ConnectionLine, LONGEST_LINE, Log, RequestLine, loss_line};
 pub use settings::{LogFormat, Settings};
 pub use sink::{LogSink, LogWriter};
 pub use subscriber::install;
+pub use time::rfc3339;

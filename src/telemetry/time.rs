@@ -31,6 +31,11 @@ pub(super) fn with_rfc3339<T>(time: WallTime, use_it: impl FnOnce(&str) -> T) ->
     })
 }
 
+/// The time as `2026-11-21T07:53:00.123Z`.
+pub fn rfc3339(time: WallTime) -> String {
+    with_rfc3339(time, str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,19 +2,21 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
-use rustls::{CertificateError, ServerConnection};
+use rustls::server::Acceptor;
+use rustls::{HandshakeKind, ServerConnection};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
-use super::possession::UnusableCertificate;
-use super::profile::TlsProfile;
+use super::possession::reason_of;
+use super::profiles::{ProfileId, TlsProfiles};
+use crate::clock::Clock;
 use crate::identity::Reason;
+use crate::net::Socket;
 
 /// The application protocol, chosen by ALPN. A client that offers none speaks HTTP/1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct TlsInfo {
     pub cipher: &'static str,
     /// The key exchange group's name.
     pub group: &'static str,
+    /// Whether an earlier session was resumed: the key was proven then, and the chain is of then.
+    pub resumed: bool,
     /// The server name the client asked for, as it wrote it.
     pub sni: Option<Box<str>>,
     /// The chain the client sent; the first is the one whose key it holds. Empty when it sent none.
@@ -43,9 +47,10 @@ pub struct TlsInfo {
 }
 
 impl TlsInfo {
-    /// The chain the client sent; it has proven that it holds the key of the first. Empty when it sent none.
-    pub fn client_chain(&self) -> &[CertificateDer<'static>] {
-        &self.chain
+    /// The chain the client sent; it has proven that it holds the key of the first. Empty when it sent none, and from
+    /// the second time on.
+    pub fn take_client_chain(&mut self) -> Box<[CertificateDer<'static>]> {
+        std::mem::take(&mut self.chain)
     }
 }
 
@@ -58,8 +63,8 @@ pub enum HandshakeFailure {
     TimedOut,
     /// It sent an HTTP request instead of a handshake.
     PlainHttp(TcpStream),
-    /// The client's certificate has a key that nothing can be verified with.
-    Certificate(Reason),
+    /// The client's certificate, or that there is none. The alert has been sent, and may not have been read yet.
+    Certificate(Reason, TcpStream),
     /// Anything else.
     Failed(io::Error),
 }
@@ -70,7 +75,7 @@ impl fmt::Display for HandshakeFailure {
             Self::Probe => f.write_str("closed before the first byte"),
             Self::TimedOut => f.write_str("the handshake did not finish in time"),
             Self::PlainHttp(_) => f.write_str("plain HTTP was sent to the TLS port"),
-            Self::Certificate(reason) => f.write_str(reason.as_str()),
+            Self::Certificate(reason, _) => f.write_str(reason.as_str()),
             Self::Failed(error) => error.fmt(f),
         }
     }
@@ -81,17 +86,19 @@ impl fmt::Display for HandshakeFailure {
 /// # Errors
 /// [`HandshakeFailure`]; the socket is closed, but for plain HTTP, which deserves an answer.
 pub async fn accept(
-    profile: &TlsProfile,
+    profiles: &TlsProfiles,
     socket: TcpStream,
     deadline: Duration,
-) -> Result<(TlsStream<TcpStream>, TlsInfo), HandshakeFailure> {
-    timeout(deadline, handshake(profile, socket)).await.unwrap_or(Err(HandshakeFailure::TimedOut))
+    clock: &Clock,
+) -> Result<(TlsStream<Socket>, TlsInfo), HandshakeFailure> {
+    timeout(deadline, handshake(profiles, socket, clock)).await.unwrap_or(Err(HandshakeFailure::TimedOut))
 }
 
 async fn handshake(
-    profile: &TlsProfile,
+    profiles: &TlsProfiles,
     socket: TcpStream,
-) -> Result<(TlsStream<TcpStream>, TlsInfo), HandshakeFailure> {
+    clock: &Clock,
+) -> Result<(TlsStream<Socket>, TlsInfo), HandshakeFailure> {
     let mut first = [0; 4];
     match socket.peek(&mut first).await {
         Ok(0) => return Err(HandshakeFailure::Probe),
@@ -102,10 +109,25 @@ async fn handshake(
     if matches!(&first, b"GET " | b"HEAD" | b"POST" | b"PUT " | b"OPTI" | b"DELE" | b"PATC" | b"PRI ") {
         return Err(HandshakeFailure::PlainHttp(socket));
     }
-    let acceptor = TlsAcceptor::from(Arc::clone(&profile.server));
-    let stream = acceptor.accept(socket).await.map_err(failure)?;
+    let stream = shake_hands(profiles, Socket::from(socket), clock).await?;
     let info = info(stream.get_ref().1);
     Ok((stream, info))
+}
+
+async fn shake_hands(
+    profiles: &TlsProfiles,
+    socket: Socket,
+    clock: &Clock,
+) -> Result<TlsStream<Socket>, HandshakeFailure> {
+    if !profiles.has_names() {
+        let server = profiles.get(ProfileId::FALLBACK).of_connection(clock);
+        return TlsAcceptor::from(server).accept(socket).into_fallible().await.map_err(failure);
+    }
+    // rustls puts the ClientHello together, however many records and segments it comes in; whoever looks for the name
+    // in the first of them gives a client that splits it the wrong profile (CVE-2026-32305).
+    let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await.map_err(HandshakeFailure::Failed)?;
+    let profile = profiles.get(profiles.of_server_name(start.client_hello().server_name()));
+    start.into_stream(profile.of_connection(clock)).into_fallible().await.map_err(failure)
 }
 
 fn info(connection: &ServerConnection) -> TlsInfo {
@@ -121,19 +143,16 @@ fn info(connection: &ServerConnection) -> TlsInfo {
         },
         cipher: connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default(),
         group: connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str()).unwrap_or_default(),
+        resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         sni: connection.server_name().map(Into::into),
         chain: connection.peer_certificates().map(|chain| chain.to_vec().into_boxed_slice()).unwrap_or_default(),
     }
 }
 
-fn failure(error: io::Error) -> HandshakeFailure {
-    let reason =
-        error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()).and_then(|error| match error {
-            rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
-                other.0.downcast_ref::<UnusableCertificate>().map(|certificate| certificate.0)
-            }
-            rustls::Error::InvalidCertificate(CertificateError::BadSignature) => Some(Reason::BadSignature),
-            _ => None,
-        });
-    reason.map_or(HandshakeFailure::Failed(error), HandshakeFailure::Certificate)
+fn failure((error, socket): (io::Error, Socket)) -> HandshakeFailure {
+    let reason = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()).and_then(reason_of);
+    match reason {
+        Some(reason) => HandshakeFailure::Certificate(reason, socket.into_stream()),
+        None => HandshakeFailure::Failed(error),
+    }
 }

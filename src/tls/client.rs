@@ -19,7 +19,7 @@ use super::{Error, pem};
 pub enum ServerTrust {
     /// By a certificate under these authorities.
     Authorities(PemSource),
-    /// Not at all: for this machine's own loopback, where there is nobody in between.
+    /// Not at all: for this machine's own loopback, where there is nobody in between, and to see what a server shows.
     Loopback,
 }
 

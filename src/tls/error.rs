@@ -18,6 +18,9 @@ pub enum Error {
     /// No certificate where one is expected.
     #[error("{0} holds no certificate: {1}")]
     NoCertificate(String, &'static str),
+    /// No revocation list where one is expected.
+    #[error("{0} holds no CRL: {1}; `openssl crl -in FILE -noout -text` shows one")]
+    NoCrl(String, &'static str),
     /// No private key where one is expected.
     #[error("{0} holds no private key: {1}")]
     NoPrivateKey(String, &'static str),
@@ -32,6 +35,9 @@ pub enum Error {
         /// Where the key is.
         key: String,
     },
+    /// A name that no certificate can be for.
+    #[error("no certificate can be for the server name {0}; set `server_name` to the name in the upstream's")]
+    ServerName(String),
     /// Something rustls refuses.
     #[error("TLS cannot be set up: {0}")]
     Rustls(#[from] rustls::Error),

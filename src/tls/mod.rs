@@ -5,19 +5,38 @@
 //! answer with a reason. rustls types do not leave this module but for the certificate chain.
 
 mod accept;
+mod certificates;
 mod client;
+mod crl;
+mod deny_list;
 mod error;
+mod form;
+mod host_trust;
 mod key;
 mod path;
 mod pem;
 mod possession;
 mod profile;
+mod profiles;
+mod resumption;
+mod revocation;
+mod serials;
 mod settings;
+mod tickets;
 mod trust;
+mod upstream;
 
 pub use accept::{HandshakeFailure, Protocol, TlsInfo, accept};
 pub use client::{Connector, ServerTrust};
+pub use crl::RevocationList;
 pub use error::Error;
+pub use host_trust::HostTrust;
+pub use pem::certificates;
 pub use profile::TlsProfile;
-pub use settings::{ClientAuth, MinVersion, PemSource, Settings};
+pub use profiles::{ProfileId, TlsProfiles};
+pub use settings::{
+    Asked, CertificateSettings, ClientAuth, CrlScope, MinVersion, PemSource, ProfileSettings, RevocationSettings,
+    Settings, SniSettings, StaleCrl, TicketSettings, TrustSettings, Unfit, UpstreamSettings,
+};
 pub use trust::{Believed, TrustStore};
+pub use upstream::{UpstreamTls, refuses_our_certificate};

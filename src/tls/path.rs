@@ -22,6 +22,8 @@ pub(super) fn reason(error: &webpki::Error) -> Reason {
             Reason::UnsupportedKey
         }
         E::RequiredEkuNotFoundContext(_) => Reason::WrongUsage,
+        E::CertRevoked => Reason::Revoked,
+        E::UnknownRevocationStatus => Reason::RevocationUnknown,
         E::BadDer
         | E::BadDerTime
         | E::TrailingData(_)
@@ -108,7 +110,7 @@ fn names_issuer(certificate: &X509Certificate<'_>, anchor: &TrustAnchor<'_>) -> 
     issuer.ends_with(subject) && issuer.len() == subject.len() + header_length(subject.len())
 }
 
-fn spki_of_anchor(anchor: &TrustAnchor<'_>) -> SubjectPublicKeyInfoDer<'static> {
+pub(super) fn spki_of_anchor(anchor: &TrustAnchor<'_>) -> SubjectPublicKeyInfoDer<'static> {
     let content = anchor.subject_public_key_info.as_ref();
     let sequence = x509_parser::der_parser::asn1_rs::Sequence::new(content.into());
     SubjectPublicKeyInfoDer::from(sequence.to_der_vec().unwrap_or_default())
@@ -136,16 +138,33 @@ fn signed_by(
     }
     let identifier = certificate.signature_algorithm.algorithm.to_der_vec().unwrap_or_default();
     let mut fault = Reason::UnsupportedKey;
-    for algorithm in algorithms {
-        if !algorithm.signature_alg_id().as_ref().starts_with(&identifier) {
-            continue;
-        }
+    for algorithm in candidates(algorithms, &identifier) {
         fault = Reason::BadSignature;
         *budget = budget.checked_sub(1)?;
         let message = certificate.tbs_certificate.as_ref();
-        if entity.verify_signature(*algorithm, message, &certificate.signature_value.data).is_ok() {
+        if entity.verify_signature(algorithm, message, &certificate.signature_value.data).is_ok() {
             return Some(Ok(()));
         }
     }
     Some(Err(fault))
+}
+
+/// Whether a signature, by the algorithm of this object identifier, was made with this key.
+pub(super) fn verifies(
+    key: &SubjectPublicKeyInfoDer<'_>,
+    identifier: &[u8],
+    message: &[u8],
+    signature: &[u8],
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
+) -> bool {
+    let Ok(entity) = webpki::RawPublicKeyEntity::try_from(key) else { return false };
+    candidates(algorithms, identifier).any(|algorithm| entity.verify_signature(algorithm, message, signature).is_ok())
+}
+
+/// One identifier may stand for several: ECDSA's does not name the curve, nor RSA-PSS's the hash.
+fn candidates<'a>(
+    algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
+    identifier: &'a [u8],
+) -> impl Iterator<Item = &'a dyn SignatureVerificationAlgorithm> {
+    algorithms.iter().copied().filter(move |algorithm| algorithm.signature_alg_id().as_ref().starts_with(identifier))
 }

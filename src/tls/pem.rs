@@ -14,22 +14,46 @@ use super::settings::PemSource;
 /// A trust store of thousands of authorities fits in here.
 const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 
-/// The bytes behind a source.
+/// A million serial numbers in PEM take 50 to 80 MiB.
+const LARGEST_CRL: u64 = 128 * 1024 * 1024;
+
+/// The PEM text behind a source.
 pub(super) fn read(source: &PemSource) -> Result<Zeroizing<Vec<u8>>, Error> {
+    read_up_to(LARGEST_FILE, source)
+}
+
+/// The bytes behind a source of revocation lists.
+pub(super) fn read_large(source: &PemSource) -> Result<Zeroizing<Vec<u8>>, Error> {
+    read_up_to(LARGEST_CRL, source)
+}
+
+fn read_up_to(largest: u64, source: &PemSource) -> Result<Zeroizing<Vec<u8>>, Error> {
     match source {
-        PemSource::File(path) => read_file(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Error::Missing(source.to_string()),
-            _ => Error::Unreadable(source.to_string(), error),
-        }),
+        PemSource::File(_) => raw_up_to(largest, source),
         PemSource::Environment { value, .. } => Ok(Zeroizing::new(pem_of_variable(value))),
     }
 }
 
-fn read_file(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
+/// The bytes behind a source, as they are.
+pub(super) fn raw(source: &PemSource) -> Result<Zeroizing<Vec<u8>>, Error> {
+    raw_up_to(LARGEST_FILE, source)
+}
+
+fn raw_up_to(largest: u64, source: &PemSource) -> Result<Zeroizing<Vec<u8>>, Error> {
+    match source {
+        PemSource::File(path) => read_file(path, largest).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::Missing(source.to_string()),
+            _ => Error::Unreadable(source.to_string(), error),
+        }),
+        PemSource::Environment { value, .. } => Ok(Zeroizing::new(value.as_bytes().to_vec())),
+    }
+}
+
+fn read_file(path: &Path, largest: u64) -> std::io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
-    File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(std::io::Error::other("larger than 16 MiB"));
+    File::open(path)?.take(largest + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > largest {
+        return Err(std::io::Error::other(format!("larger than {} MiB", largest >> 20)));
     }
     Ok(bytes)
 }
@@ -39,16 +63,21 @@ fn pem_of_variable(value: &str) -> Vec<u8> {
     if value.contains("-----BEGIN") {
         return value.replace("\\r\\n", "\n").replace("\\n", "\n").into_bytes();
     }
-    // PEM's own decoder reads the base64: wrapped as a section, its contents are the text that was encoded.
-    let wrapped = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", value.trim());
-    match CertificateDer::from_pem_slice(wrapped.as_bytes()) {
-        Ok(decoded) => decoded.to_vec(),
-        Err(_) => value.as_bytes().to_vec(),
-    }
+    base64(value).unwrap_or_else(|| value.as_bytes().to_vec())
+}
+
+/// What a text in base64 stands for.
+pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
+    // PEM's own decoder reads it: wrapped as a section, its contents are what was encoded.
+    let wrapped = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", text.trim());
+    CertificateDer::from_pem_slice(wrapped.as_bytes()).ok().map(|decoded| decoded.to_vec())
 }
 
 /// Every certificate of a source, at least one.
-pub(super) fn certificates(source: &PemSource) -> Result<Vec<CertificateDer<'static>>, Error> {
+///
+/// # Errors
+/// [`Error`] when it cannot be read, is garbled, or holds none.
+pub fn certificates(source: &PemSource) -> Result<Vec<CertificateDer<'static>>, Error> {
     certificates_in(&source.to_string(), &read(source)?)
 }
 
@@ -75,8 +104,8 @@ pub(super) fn private_key(source: &PemSource) -> Result<PrivateKeyDer<'static>, 
 }
 
 /// What a file holds instead of what was expected.
-fn what_else(pem: &[u8]) -> &'static str {
-    let text = String::from_utf8_lossy(pem);
+pub(super) fn what_else(pem: &[u8]) -> &'static str {
+    let text = String::from_utf8_lossy(pem.get(..1 << 20).unwrap_or(pem));
     if text.trim().is_empty() {
         return "it is empty";
     }

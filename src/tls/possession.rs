@@ -1,8 +1,9 @@
 //! The handshake's part in knowing a client: proof that it holds the private key of the certificate it shows.
 //!
-//! rustls calls this "verifying the client certificate". Whether the certificate is to be believed is not asked here,
-//! since a refusal at this point can only be a TLS alert that no client's developer understands; [`super::TrustStore`]
-//! judges it after the handshake. The signature itself is always checked, for every certificate.
+//! rustls calls this "verifying the client certificate". Whether the certificate is to be believed is not asked here
+//! unless the operator wants bad ones rejected, since a refusal at this point can only be a TLS alert that no client's
+//! developer understands; [`super::TrustStore`] judges it after the handshake, in any case. The signature itself is
+//! always checked, for every certificate.
 
 use std::sync::Arc;
 
@@ -12,25 +13,37 @@ use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerMisbehaved, SignatureScheme};
 
-use super::key;
+use super::settings::Unfit;
+use super::{TrustStore, key};
+use crate::clock::Clock;
 use crate::identity::Reason;
 
-/// Asks for a certificate without insisting, and checks proof of possession.
+/// Asks for a certificate, and checks proof of possession.
 #[derive(Debug)]
 pub(super) struct PossessionVerifier {
     algorithms: WebPkiSupportedAlgorithms,
     hints: Vec<DistinguishedName>,
+    absent: Unfit,
+    /// Where bad certificates are rejected.
+    judge: Option<(Arc<TrustStore>, Clock)>,
 }
 
-/// A certificate whose key we cannot use, so that there is no handshake to be had.
+/// A certificate that makes an end of the handshake, and has no alert of its own.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct UnusableCertificate(pub(super) Reason);
 
 impl PossessionVerifier {
-    /// `hints` are the names of the authorities that are trusted: clients choose their certificate by them.
-    pub(super) fn new(provider: &CryptoProvider, hints: Vec<DistinguishedName>) -> Self {
-        Self { algorithms: provider.signature_verification_algorithms, hints }
+    /// Clients choose their certificate by the names of the authorities in `trust`.
+    pub(super) fn new(
+        provider: &CryptoProvider,
+        trust: &Arc<TrustStore>,
+        absent: Unfit,
+        invalid: Unfit,
+        clock: &Clock,
+    ) -> Self {
+        let judge = (invalid == Unfit::Reject).then(|| (Arc::clone(trust), clock.clone()));
+        Self { algorithms: provider.signature_verification_algorithms, hints: trust.hints(), absent, judge }
     }
 }
 
@@ -40,7 +53,7 @@ impl ClientCertVerifier for PossessionVerifier {
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        false
+        self.absent == Unfit::Reject
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -50,10 +63,15 @@ impl ClientCertVerifier for PossessionVerifier {
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        usable_key(end_entity).map(|_| ClientCertVerified::assertion())
+        usable_key(end_entity)?;
+        if let Some((trust, clock)) = &self.judge {
+            let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
+            trust.judge(&chain, clock.now()).map_err(unfit)?;
+        }
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -106,6 +124,40 @@ fn usable_key<'a>(certificate: &'a CertificateDer<'_>) -> Result<SubjectPublicKe
         Some(_) => Err(unusable(Reason::UnsupportedKey)),
     }
 }
+
+/// The error whose alert comes closest to the reason.
+fn unfit(reason: Reason) -> rustls::Error {
+    match ALERTS.iter().find(|(alerted, _)| *alerted == reason) {
+        Some((_, error)) => error.clone().into(),
+        None => unusable(reason),
+    }
+}
+
+/// The reason that an error of the handshake stands for.
+pub(super) fn reason_of(error: &rustls::Error) -> Option<Reason> {
+    match error {
+        rustls::Error::NoCertificatesPresented => Some(Reason::CertificateMissing),
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
+            other.0.downcast_ref::<UnusableCertificate>().map(|certificate| certificate.0)
+        }
+        rustls::Error::InvalidCertificate(error) => {
+            ALERTS.iter().find(|(_, known)| known == error).map(|(reason, _)| *reason)
+        }
+        _ => None,
+    }
+}
+
+/// Reasons that have an error with an alert of their own in rustls; the others share `certificate_unknown`.
+const ALERTS: [(Reason, CertificateError); 8] = [
+    (Reason::Malformed, CertificateError::BadEncoding),
+    (Reason::WrongUsage, CertificateError::InvalidPurpose),
+    (Reason::Expired, CertificateError::Expired),
+    (Reason::NotYetValid, CertificateError::NotValidYet),
+    (Reason::UnknownIssuer, CertificateError::UnknownIssuer),
+    (Reason::BadSignature, CertificateError::BadSignature),
+    (Reason::Revoked, CertificateError::Revoked),
+    (Reason::RevocationUnknown, CertificateError::UnknownRevocationStatus),
+];
 
 fn unusable(reason: Reason) -> rustls::Error {
     CertificateError::Other(OtherError(Arc::new(UnusableCertificate(reason)))).into()

@@ -1,81 +1,101 @@
-//! One server certificate with what it asks of clients, ready for handshakes. Immutable: a reload makes a new one.
+//! A server certificate, or several, with what is asked of clients, ready for handshakes. Immutable: a reload makes a new one.
 
-use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
+use super::Error;
+use super::certificates::Certificates;
 use super::possession::PossessionVerifier;
-use super::settings::{ClientAuth, MinVersion, PemSource, Settings};
+use super::resumption::ProfileTickets;
+use super::settings::{Asked, ClientAuth, MinVersion, Settings, TrustSettings};
+use super::tickets::TicketKeys;
 use super::trust::TrustStore;
-use super::{Error, pem};
-use crate::clock::WallTime;
+use crate::clock::{Clock, WallTime};
 use crate::identity::CertificateFacts;
+use crate::net::HostPattern;
 
-/// A server certificate with what it asks of clients.
+/// A server certificate, or several for the same names, with what is asked of clients.
 #[derive(Debug)]
 pub struct TlsProfile {
-    pub(super) server: Arc<ServerConfig>,
+    server: Arc<ServerConfig>,
+    /// `None` when no session is resumed.
+    tickets: Option<Arc<ProfileTickets>>,
     /// `None` when no certificate is asked for.
-    trust: Option<TrustStore>,
-    certificate: CertificateFacts,
+    trust: Option<Arc<TrustStore>>,
+    certificates: Vec<CertificateFacts>,
+    expiry_notice: Duration,
     /// What an operator should know and may ignore.
     warnings: Vec<String>,
 }
 
 impl TlsProfile {
-    /// Opens certificate, key and trust anchors, and checks that they belong together.
+    /// Opens certificates, keys, trust anchors and revocation lists, and checks that they belong together. `names` are
+    /// those of the profile.
     ///
     /// # Errors
     /// [`Error`], the first that is met. A missing, empty or garbled trust store is an error, never an open door.
-    pub fn build(settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn build(settings: &Settings, names: &[HostPattern], shared: &mut Shared<'_>) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let certified = certified_key(settings, &provider)?;
-        let origin = settings.certificate.to_string();
-        let leaf = certified.cert.first().map(AsRef::as_ref).unwrap_or_default();
-        let certificate = CertificateFacts::from_der(leaf).map_err(|error| Error::Garbled(origin, error))?;
-        let trust = match &settings.client_auth {
-            ClientAuth::Off => None,
-            ClientAuth::Optional { ca, max_chain_depth } => {
-                let bundles: Vec<_> = ca
-                    .iter()
-                    .map(|source| Ok((source.to_string(), pem::read(source)?.to_vec())))
-                    .collect::<Result<_, Error>>()?;
-                Some(TrustStore::from_pem(&bundles, *max_chain_depth)?)
-            }
-        };
+        let Certificates { resolver, facts, warnings } = Certificates::open(&settings.certificates, &provider)?;
+        let trust = shared.trust(&settings.client_auth)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions(settings.min_version))?;
-        let builder = match &trust {
-            None => builder.with_no_client_auth(),
-            Some(trust) => {
-                builder.with_client_cert_verifier(Arc::new(PossessionVerifier::new(&provider, trust.hints())))
+        let builder = match (&trust, &settings.client_auth) {
+            (Some(trust), ClientAuth::Asked(asked)) => {
+                let verifier = PossessionVerifier::new(&provider, trust, asked.absent, asked.invalid, shared.clock);
+                builder.with_client_cert_verifier(Arc::new(verifier))
             }
+            _ => builder.with_no_client_auth(),
         };
-        let mut server = builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
+        let mut server = builder.with_cert_resolver(resolver);
         // curl --http1.0 offers nothing but its own, and is served HTTP/1 all the same.
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec()];
-        // A resumed session would carry a client's identity past its certificate's end: rustls restores the chain
-        // from the ticket and asks nobody.
+        // Sessions travel in tickets or nowhere: what a session resumed from memory would be, nobody could say.
         server.session_storage = Arc::new(NoServerSessionStorage {});
-        server.send_tls13_tickets = 0;
+        server.send_tls13_tickets = if shared.keys.is_some() { TICKETS } else { 0 };
         server.max_early_data_size = 0;
-        let warnings = key_file_warning(&settings.private_key).into_iter().collect();
-        Ok(Self { server: Arc::new(server), trust, certificate, warnings })
+        let tickets = shared.keys.as_ref().map(|keys| {
+            let keys = Arc::clone(keys);
+            Arc::new(ProfileTickets::new(keys, names, &settings.client_auth, trust.as_ref()))
+        });
+        Ok(Self {
+            server: Arc::new(server),
+            tickets,
+            trust,
+            certificates: facts,
+            expiry_notice: settings.expiry_notice,
+            warnings,
+        })
+    }
+
+    /// How a connection shakes hands. One that may resume gets tickets of its own, to remember in what it was shown.
+    pub(super) fn of_connection(&self, clock: &Clock) -> Arc<ServerConfig> {
+        let Some(tickets) = &self.tickets else { return Arc::clone(&self.server) };
+        let mut own = ServerConfig::clone(&self.server);
+        own.ticketer = tickets.of_connection(clock.now());
+        Arc::new(own)
     }
 
     /// Who is trusted to name clients; `None` when no certificate is asked for.
     pub fn trust(&self) -> Option<&TrustStore> {
-        self.trust.as_ref()
+        self.trust.as_deref()
     }
 
-    /// What the server's own certificate says.
-    pub fn certificate(&self) -> &CertificateFacts {
-        &self.certificate
+    pub(super) fn shared_trust(&self) -> Option<Arc<TrustStore>> {
+        self.trust.clone()
+    }
+
+    /// How long before its certificate ends a client is told; zero is never.
+    pub fn expiry_notice(&self) -> Duration {
+        self.expiry_notice
+    }
+
+    /// What the server's own certificates say.
+    pub fn certificates(&self) -> &[CertificateFacts] {
+        &self.certificates
     }
 
     /// What an operator should know and may ignore, one sentence each.
@@ -83,17 +103,37 @@ impl TlsProfile {
         &self.warnings
     }
 
-    /// What is wrong with the dates of the server's own certificate, at `now`.
-    pub fn date_fault(&self, now: WallTime) -> Option<&'static str> {
-        if now.unix_seconds() > self.certificate.not_after.unix_seconds() {
-            Some("has expired")
-        } else if now < self.certificate.not_before {
-            Some("is not valid yet")
-        } else {
-            None
-        }
+    /// What is wrong with the dates of the server's own certificates, at `now`: the certificate's subject and the fault.
+    pub fn date_faults(&self, now: WallTime) -> impl Iterator<Item = (&str, &'static str)> {
+        let faults = self.certificates.iter().map(move |certificate| (certificate, certificate.date_fault(now)));
+        faults.filter_map(|(certificate, fault)| Some((certificate.subject.as_str(), fault?)))
     }
 }
+
+/// What the profiles of a configuration have in common while they are built.
+pub(super) struct Shared<'a> {
+    /// With keys, sessions are resumed.
+    pub(super) keys: Option<Arc<TicketKeys>>,
+    /// For certificates that are judged in the handshake.
+    pub(super) clock: &'a Clock,
+    /// Stores by what they are made of: profiles that trust the same share one, with its revocation lists.
+    pub(super) trust: Vec<(TrustSettings, Arc<TrustStore>)>,
+}
+
+impl Shared<'_> {
+    fn trust(&mut self, client_auth: &ClientAuth) -> Result<Option<Arc<TrustStore>>, Error> {
+        let ClientAuth::Asked(Asked { trust, .. }) = client_auth else { return Ok(None) };
+        if let Some((_, store)) = self.trust.iter().find(|(known, _)| known == trust) {
+            return Ok(Some(Arc::clone(store)));
+        }
+        let store = TrustStore::open(client_auth)?.map(Arc::new);
+        self.trust.extend(store.iter().map(|store| (trust.clone(), Arc::clone(store))));
+        Ok(store)
+    }
+}
+
+/// Tickets that a TLS 1.3 client is given: it uses each once, and may open two connections at once.
+const TICKETS: usize = 2;
 
 static SINCE_TLS12: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
 static SINCE_TLS13: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
@@ -103,31 +143,4 @@ fn versions(oldest: MinVersion) -> &'static [&'static SupportedProtocolVersion] 
         MinVersion::Tls12 => &SINCE_TLS12,
         MinVersion::Tls13 => &SINCE_TLS13,
     }
-}
-
-fn certified_key(settings: &Settings, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
-    let chain: Vec<CertificateDer<'static>> = pem::certificates(&settings.certificate)?;
-    let key = pem::private_key(&settings.private_key)?;
-    let key = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|error| Error::UnusableKey(settings.private_key.to_string(), error.to_string()))?;
-    let certified = CertifiedKey::new(chain, key);
-    match certified.keys_match() {
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(Error::Mismatch {
-            certificate: settings.certificate.to_string(),
-            key: settings.private_key.to_string(),
-        }),
-        Err(error) => Err(Error::Garbled(settings.certificate.to_string(), error.to_string())),
-    }
-}
-
-/// Kubernetes mounts secrets 0644, so this is no error.
-fn key_file_warning(source: &PemSource) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let PemSource::File(path) = source else { return None };
-    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
-    (mode & 0o077 != 0)
-        .then(|| format!("the private key in {} can be read by others (mode {mode:04o}); chmod 600 it", path.display()))
 }

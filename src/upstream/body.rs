@@ -1,5 +1,6 @@
 //! The bodies that pass between the gateway and an upstream.
 
+use std::collections::VecDeque;
 use std::error::Error as StdError;
 use std::fmt;
 use std::pin::Pin;
@@ -13,8 +14,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::connection::Connection;
-use super::endpoint::Lease;
+use super::http1::Connection;
+use super::http2::Http2Answer;
+use super::lease::Lease;
+use super::outlier::Fault;
+use super::upgraded::Upgraded;
 
 /// A request body on its way to an upstream.
 pub enum RequestBody {
@@ -28,12 +32,25 @@ pub enum RequestBody {
 pub struct Streaming {
     body: Pin<Box<dyn Body<Data = Bytes, Error = Box<dyn StdError + Send + Sync>> + Send>>,
     progress: Progress,
+    /// What was read before, and is to be sent once more.
+    again: VecDeque<Frame<Bytes>>,
 }
 
 impl RequestBody {
     /// A body that is read while it is sent.
     pub fn streaming(body: impl Body<Data = Bytes, Error = Box<dyn StdError + Send + Sync>> + Send + 'static) -> Self {
-        Self::Streaming(Streaming { body: Box::pin(body), progress: Progress::start() })
+        Self::Streaming(Streaming { body: Box::pin(body), progress: Progress::start(), again: VecDeque::new() })
+    }
+
+    /// The same body with what was already read of it, `frames`, in front again.
+    pub(super) fn again(self, mut frames: VecDeque<Frame<Bytes>>) -> Self {
+        match self {
+            Self::Empty => Self::Empty,
+            Self::Streaming(Streaming { body, progress, again }) => {
+                frames.extend(again);
+                Self::Streaming(Streaming { body, progress, again: frames })
+            }
+        }
     }
 
     /// When the body last got on; `None` when there is none.
@@ -67,8 +84,11 @@ impl Body for RequestBody {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Streaming(Streaming { body, progress }) => {
-                let frame = body.as_mut().poll_frame(context);
+            Self::Streaming(Streaming { body, progress, again }) => {
+                let frame = match again.pop_front() {
+                    Some(frame) => Poll::Ready(Some(Ok(frame))),
+                    None => body.as_mut().poll_frame(context),
+                };
                 progress.note(frame.is_pending());
                 frame
             }
@@ -78,14 +98,21 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streaming(streaming) => streaming.body.is_end_stream(),
+            Self::Streaming(streaming) => streaming.again.is_empty() && streaming.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streaming(streaming) => streaming.body.size_hint(),
+            Self::Streaming(streaming) => {
+                let rest = streaming.body.size_hint();
+                let again: u64 = streaming.again.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+                match rest.exact() {
+                    Some(rest) => SizeHint::with_exact(rest + again),
+                    None => SizeHint::default(),
+                }
+            }
         }
     }
 }
@@ -126,14 +153,75 @@ impl Progress {
     }
 }
 
-/// The body of an upstream's answer. It drives the connection it comes from, which goes back to its endpoint's pool
+/// The body of an upstream's answer.
+#[derive(Debug)]
+pub struct AnswerBody(Answer);
+
+/// An enum, since it is asked for every piece.
+#[derive(Debug)]
+enum Answer {
+    Http1(Http1Answer),
+    Http2(Http2Answer),
+}
+
+impl AnswerBody {
+    /// What the connection has become after an answer with status 101.
+    pub fn take_upgraded(&mut self) -> Option<Box<Upgraded>> {
+        match &mut self.0 {
+            Answer::Http1(answer) => answer.upgraded.take(),
+            Answer::Http2(_) => None,
+        }
+    }
+}
+
+impl From<Http1Answer> for AnswerBody {
+    fn from(answer: Http1Answer) -> Self {
+        Self(Answer::Http1(answer))
+    }
+}
+
+impl From<Http2Answer> for AnswerBody {
+    fn from(answer: Http2Answer) -> Self {
+        Self(Answer::Http2(answer))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = AnswerCut;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerCut>>> {
+        match &mut self.get_mut().0 {
+            Answer::Http1(answer) => Pin::new(answer).poll_frame(context),
+            Answer::Http2(answer) => Pin::new(answer).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Answer::Http1(answer) => answer.is_end_stream(),
+            Answer::Http2(answer) => answer.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Answer::Http1(answer) => answer.size_hint(),
+            Answer::Http2(answer) => answer.size_hint(),
+        }
+    }
+}
+
+/// The body of an answer over HTTP/1. It drives the connection it comes from, which goes back to its endpoint's pool
 /// when the body has ended well and is closed otherwise.
 #[derive(Debug)]
-pub struct AnswerBody {
+pub(super) struct Http1Answer {
     incoming: Incoming,
     /// `None` once the body has ended.
     source: Option<Source>,
     between_bytes: Duration,
+    /// What the connection has become, where there is no body because of that.
+    upgraded: Option<Box<Upgraded>>,
 }
 
 #[derive(Debug)]
@@ -154,7 +242,7 @@ pub enum AnswerCut {
     TimedOut,
 }
 
-impl AnswerBody {
+impl Http1Answer {
     /// `keep` tells whether connections are reused at all.
     pub(super) fn new(
         incoming: Incoming,
@@ -163,24 +251,35 @@ impl AnswerBody {
         between_bytes: Duration,
         keep: bool,
     ) -> Self {
-        let mut body = Self { incoming, source: Some(Source { connection, lease, keep }), between_bytes };
+        let mut body =
+            Self { incoming, source: Some(Source { connection, lease, keep }), between_bytes, upgraded: None };
         if body.incoming.is_end_stream() {
             body.end(&mut Context::from_waker(std::task::Waker::noop()));
         }
         body
     }
 
+    /// The empty body of an answer with status 101.
+    pub(super) fn upgraded(incoming: Incoming, upgraded: Upgraded) -> Self {
+        Self { incoming, source: None, between_bytes: Duration::ZERO, upgraded: Some(Box::new(upgraded)) }
+    }
+
     fn end(&mut self, context: &mut Context<'_>) {
-        if let Some(Source { mut connection, lease, keep }) = self.source.take()
-            && keep
-            && connection.rest(context)
-        {
+        let Some(Source { mut connection, mut lease, keep }) = self.source.take() else { return };
+        lease.succeeded();
+        if keep && connection.rest(context) {
             lease.endpoint().put_idle(connection);
+        }
+    }
+
+    fn cut(&mut self) {
+        if let Some(mut source) = self.source.take() {
+            source.lease.failed(Fault::Cut);
         }
     }
 }
 
-impl Body for AnswerBody {
+impl Body for Http1Answer {
     type Data = Bytes;
     type Error = AnswerCut;
 
@@ -203,7 +302,7 @@ impl Body for AnswerBody {
                     watchdog.arm(Instant::now() + this.between_bytes);
                 }
                 watchdog.poll_expired(context).map(|()| {
-                    this.source = None;
+                    this.cut();
                     Some(Err(AnswerCut::TimedOut))
                 })
             }
@@ -215,7 +314,7 @@ impl Body for AnswerBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(_))) => {
-                this.source = None;
+                this.cut();
                 Poll::Ready(Some(Err(AnswerCut::Truncated)))
             }
             Poll::Ready(None) => {

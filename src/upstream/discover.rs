@@ -1,208 +1,285 @@
-//! Keeping an upstream's endpoints true to its name.
+//! Keeping an upstream's endpoints true to its names.
 //!
-//! One task per upstream asks again and again; requests only ever read the last set. A name that does not resolve yet
-//! is no reason not to start, and one that stops resolving is no reason to stop: the last good answer is used for
-//! `stale_for`.
+//! One task for each name asks again and again, one look-up at a time; requests only ever read the last set, which is
+//! the union over all names. A name that does not resolve yet is no reason not to start, and one that stops resolving
+//! is no reason to stop: the last good answer is used for `stale_for`.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::cluster::Cluster;
-use super::resolve::{Answer, LookupError, Resolver};
-use super::settings::DnsSettings;
-use crate::net::HostName;
+use super::discovered::{Discovered, DiscoveryStatus, first_choice};
+use super::lookup::{Answer, Question, look_up};
+use super::memory::{MOST_ADDRESSES, Memory, Note, Step};
+use super::resolve::{LookupError, Resolver};
+use super::settings::Target;
+use crate::net::Host;
 
 /// The longest a look-up may take, all servers and attempts together.
 const LOOKUP: Duration = Duration::from_secs(10);
+/// Endpoints that are named in the log when they change.
+const MOST_LOGGED: usize = 32;
 
-/// Asks until the cluster is gone.
-pub(super) async fn run(cluster: Weak<Cluster>, resolver: Resolver, name: HostName, port: u16, settings: DnsSettings) {
-    let mut state = State::new(settings);
-    loop {
-        let answer = match timeout(LOOKUP, resolver.resolve(&name)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(LookupError::Failed("it took longer than 10 s".to_owned())),
-        };
-        let Some(cluster) = cluster.upgrade() else { return };
-        let step = state.next(answer, Instant::now());
-        for note in &step.notes {
-            note.log(cluster.name(), &name);
-        }
-        match step.publish {
-            Publish::Same => {}
-            Publish::Set(addresses) => {
-                let addresses: Vec<_> = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
-                let text: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-                tracing::info!(
-                    upstream = cluster.name(),
-                    endpoints = text.join(", "),
-                    "the upstream's endpoints are new"
-                );
-                cluster.publish(&addresses);
-            }
-        }
-        cluster.settle();
-        drop(cluster);
-        sleep(step.again_in.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
-    }
+/// What looks the names of a cluster up. The tasks end with it.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    shared: Arc<Shared>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
-/// What is known between two look-ups. Pure: time comes in as an argument.
+/// What the tasks of a cluster and those who ask share. The lock is never held over an await.
 #[derive(Debug)]
-struct State {
-    settings: DnsSettings,
-    current: Vec<std::net::IpAddr>,
+struct Shared {
+    sources: Mutex<Vec<Source>>,
+    /// In the order of the sources.
+    wanted: Vec<Notify>,
+}
+
+/// One target's part of the endpoints.
+#[derive(Debug)]
+struct Source {
+    /// `None` for an address, which is not looked up.
+    question: Option<Question>,
+    found: Vec<Discovered>,
+    has_ended: bool,
     last_good: Option<Instant>,
-    failing: bool,
+    ttl: Duration,
+    failing: Option<(Instant, LookupError)>,
 }
-
-#[derive(Debug, PartialEq, Eq)]
-struct Step {
-    publish: Publish,
-    again_in: Duration,
-    notes: Vec<Note>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Publish {
-    Same,
-    Set(Vec<std::net::IpAddr>),
-}
-
-/// What is worth telling the operator, once.
-#[derive(Debug, PartialEq, Eq)]
-enum Note {
-    Failing { error: String, kept: usize },
-    GivenUp,
-    Recovered,
-}
-
-impl State {
-    fn new(settings: DnsSettings) -> Self {
-        Self { settings, current: Vec::new(), last_good: None, failing: false }
-    }
-
-    fn next(&mut self, answer: Result<Answer, LookupError>, now: Instant) -> Step {
-        let mut notes = Vec::new();
-        match answer {
-            Ok(Answer { addresses, ttl }) => {
-                self.last_good = Some(now);
-                if std::mem::take(&mut self.failing) {
-                    notes.push(Note::Recovered);
-                }
-                let again_in = ttl.clamp(self.settings.min_ttl, self.settings.max_ttl);
-                let publish = if addresses == self.current {
-                    Publish::Same
-                } else {
-                    self.current.clone_from(&addresses);
-                    Publish::Set(addresses)
-                };
-                Step { publish, again_in, notes }
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut self.failing, true) {
-                    notes.push(Note::Failing { error: error.to_string(), kept: self.current.len() });
-                }
-                let stale = self.last_good.is_none_or(|at| now.duration_since(at) > self.settings.stale_for);
-                let publish = if stale && !self.current.is_empty() {
-                    self.current.clear();
-                    notes.push(Note::GivenUp);
-                    Publish::Set(Vec::new())
-                } else {
-                    Publish::Same
-                };
-                Step { publish, again_in: self.settings.min_ttl, notes }
-            }
-        }
-    }
-}
-
-impl Note {
-    fn log(&self, upstream: &str, name: &HostName) {
-        match self {
-            Self::Failing { error, kept } => {
-                tracing::warn!(upstream, %name, kept, "the upstream's name cannot be resolved: {error}");
-            }
-            Self::GivenUp => {
-                tracing::error!(upstream, %name, "the last known endpoints are too old and no longer used")
-            }
-            Self::Recovered => tracing::info!(upstream, %name, "the upstream's name can be resolved again"),
-        }
-    }
-}
-
-/// The task's owner: the task ends with it.
-#[derive(Debug)]
-pub(super) struct Discovery(tokio::task::JoinHandle<()>);
 
 impl Discovery {
-    pub(super) fn spawn(cluster: &Arc<Cluster>, resolver: Resolver, name: HostName, port: u16) -> Self {
-        let settings = cluster.settings().dns.clone();
-        Self(tokio::spawn(run(Arc::downgrade(cluster), resolver, name, port, settings)))
+    /// Publishes the addresses among the cluster's targets and starts to look up the names. `resolver` is called when
+    /// there is a name.
+    ///
+    /// # Errors
+    /// That of `resolver`.
+    pub(super) fn spawn<E>(cluster: &Arc<Cluster>, resolver: impl FnOnce() -> Result<Resolver, E>) -> Result<Self, E> {
+        let settings = cluster.settings();
+        let sources: Vec<_> = settings.targets.iter().map(Source::new).collect();
+        let resolver = if sources.iter().any(|source| source.question.is_some()) { Some(resolver()?) } else { None };
+        let questions: Vec<_> = sources.iter().map(|source| source.question.clone()).collect();
+        let wanted = sources.iter().map(|_| Notify::new()).collect();
+        let shared = Arc::new(Shared { sources: Mutex::new(sources), wanted });
+        shared.publish(cluster, |_| true);
+        let mut tasks = Vec::new();
+        for (index, question) in questions.into_iter().enumerate() {
+            if let (Some(question), Some(resolver)) = (question, &resolver) {
+                let task = Task {
+                    cluster: Arc::downgrade(cluster),
+                    shared: Arc::clone(&shared),
+                    index,
+                    question,
+                    resolver: resolver.clone(),
+                    memory: Memory::new(settings.dns.clone()),
+                };
+                tasks.push(tokio::spawn(task.run(settings.dns.min_ttl)));
+            }
+        }
+        Ok(Self { shared, tasks })
+    }
+
+    /// Looks all names up as soon as `min_ttl` allows.
+    pub(super) fn refresh_soon(&self) {
+        for wanted in &self.shared.wanted {
+            wanted.notify_one();
+        }
+    }
+
+    /// How each name is doing.
+    pub(super) fn status(&self) -> Vec<DiscoveryStatus> {
+        let now = Instant::now();
+        let sources = self.shared.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.iter().filter_map(|source| source.status(now)).collect()
     }
 }
 
 impl Drop for Discovery {
     fn drop(&mut self) {
-        self.0.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::net::IpAddr;
+impl Source {
+    fn new(target: &Target) -> Self {
+        let (question, found) = match target {
+            Target::Service(name) => (Some(Question::Service(name.clone())), Vec::new()),
+            Target::Host(target) => match &target.host {
+                Host::Name(name) => (Some(Question::Host(name.clone(), target.port)), Vec::new()),
+                Host::Address(address) => (None, vec![Discovered::new(SocketAddr::new(*address, target.port))]),
+            },
+        };
+        let has_ended = question.is_none();
+        Self { question, found, has_ended, last_good: None, ttl: Duration::ZERO, failing: None }
+    }
 
-    use super::*;
+    fn status(&self, now: Instant) -> Option<DiscoveryStatus> {
+        Some(DiscoveryStatus {
+            name: self.question.as_ref()?.name().to_owned(),
+            pending: !self.has_ended,
+            addresses: self.found.len(),
+            age: self.last_good.map(|at| now.saturating_duration_since(at)),
+            ttl: self.last_good.map(|_| self.ttl),
+            error: self.failing.as_ref().map(|(_, error)| error.to_string()),
+            failing_for: self.failing.as_ref().map(|(since, _)| now.saturating_duration_since(*since)),
+            stale: self.failing.is_some() && !self.found.is_empty(),
+        })
+    }
+}
 
-    fn settings() -> DnsSettings {
-        DnsSettings {
-            min_ttl: Duration::from_secs(1),
-            max_ttl: Duration::from_secs(5),
-            stale_for: Duration::from_secs(300),
-            resolvers: Vec::new(),
+impl Shared {
+    /// Changes sources; when `change` says that their addresses are others, the cluster's endpoints follow.
+    fn publish(&self, cluster: &Arc<Cluster>, change: impl FnOnce(&mut Vec<Source>) -> bool) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if change(&mut sources) {
+            cluster.publish(&first_choice(sources.iter().flat_map(|source| source.found.iter().copied())));
+        }
+        // A request that waits for the first look-up waits for an endpoint, or for there being none.
+        if sources.iter().any(|source| !source.found.is_empty()) || sources.iter().all(|source| source.has_ended) {
+            cluster.settle();
+        }
+    }
+}
+
+/// Looks one name up until the cluster is gone.
+struct Task {
+    cluster: Weak<Cluster>,
+    shared: Arc<Shared>,
+    index: usize,
+    question: Question,
+    resolver: Resolver,
+    memory: Memory,
+}
+
+impl Task {
+    async fn run(mut self, min_ttl: Duration) {
+        loop {
+            let asked = Instant::now();
+            let answer = self.answer(asked).await;
+            let step = self.memory.next(answer, Instant::now());
+            let again_in = step.again_in;
+            if !self.apply(step) {
+                return;
+            }
+            // Earlier, so that gateways started together do not ask together, and never later than promised.
+            let due = Instant::now() + again_in.mul_f64(1.0 - 0.1 * fastrand::f64());
+            self.wait(due, asked + min_ttl).await;
         }
     }
 
-    fn answer(last: u8, ttl: u64) -> Result<Answer, LookupError> {
-        Ok(Answer { addresses: vec![IpAddr::from([10, 0, 0, last])], ttl: Duration::from_secs(ttl) })
-    }
-
-    fn no_name() -> Result<Answer, LookupError> {
-        Err(LookupError::NoAddress("NXDOMAIN".to_owned()))
-    }
-
-    #[test]
-    fn the_ttl_is_followed_within_bounds() {
-        let mut state = State::new(settings());
-        let now = Instant::now();
-        for (ttl, expected) in [(0, 1), (1, 1), (3, 3), (60, 5)] {
-            assert_eq!(state.next(answer(1, ttl), now).again_in, Duration::from_secs(expected), "TTL {ttl}");
+    /// One look-up; what is too old by then is given up on the way.
+    async fn answer(&mut self, asked: Instant) -> Result<Answer, LookupError> {
+        let (resolver, question) = (self.resolver.clone(), self.question.clone());
+        let mut answer = pin!(timeout(LOOKUP, look_up(&resolver, &question)));
+        loop {
+            let gives_up = at(self.memory.gives_up_at(Some(asked)));
+            tokio::select! {
+                biased;
+                answer = &mut answer => {
+                    let late = || LookupError::Failed("it took longer than 10 s".to_owned());
+                    return answer.unwrap_or_else(|_| Err(late()));
+                }
+                () = gives_up => {
+                    let step = self.memory.give_up();
+                    self.apply(step);
+                }
+            }
         }
     }
 
-    #[test]
-    fn the_last_good_answer_is_kept_and_then_given_up() {
-        let mut state = State::new(settings());
-        let start = Instant::now();
-        assert_eq!(state.next(answer(1, 5), start).publish, Publish::Set(vec![IpAddr::from([10, 0, 0, 1])]));
-        let step = state.next(no_name(), start + Duration::from_secs(299));
-        assert_eq!((step.publish, step.notes.len()), (Publish::Same, 1));
-        let step = state.next(no_name(), start + Duration::from_secs(301));
-        assert_eq!((step.publish, step.notes), (Publish::Set(Vec::new()), vec![Note::GivenUp]));
-        let step = state.next(no_name(), start + Duration::from_secs(302));
-        assert_eq!((step.publish, step.notes), (Publish::Same, Vec::new()));
-        let step = state.next(answer(1, 5), start + Duration::from_secs(303));
-        assert_eq!(step.publish, Publish::Set(vec![IpAddr::from([10, 0, 0, 1])]));
-        assert_eq!(step.notes, [Note::Recovered]);
+    /// Waits until `due`, or until `soonest` when somebody asks for it.
+    async fn wait(&mut self, mut due: Instant, soonest: Instant) {
+        loop {
+            let gives_up = at(self.memory.gives_up_at(None));
+            let shared = Arc::clone(&self.shared);
+            let wanted = async {
+                match shared.wanted.get(self.index) {
+                    Some(wanted) => wanted.notified().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = sleep_until(due) => return,
+                () = wanted => due = due.min(soonest),
+                () = gives_up => {
+                    let step = self.memory.give_up();
+                    self.apply(step);
+                }
+            }
+        }
     }
 
-    #[test]
-    fn a_name_that_never_resolved_is_asked_for_again() {
-        let mut state = State::new(settings());
-        let step = state.next(no_name(), Instant::now());
-        assert_eq!((step.publish, step.again_in), (Publish::Same, Duration::from_secs(1)));
+    /// Tells the cluster and the log; `false` when the cluster is gone.
+    fn apply(&self, step: Step) -> bool {
+        let Some(cluster) = self.cluster.upgrade() else { return false };
+        let (upstream, name) = (cluster.name(), self.question.name());
+        for note in &step.notes {
+            note.log(upstream, name);
+        }
+        if let Some(found) = &step.publish {
+            tracing::info!(upstream, name, endpoints = listed(found), "the upstream's endpoints are new");
+        }
+        self.shared.publish(&cluster, |sources| {
+            let Some(source) = sources.get_mut(self.index) else { return false };
+            source.has_ended = true;
+            source.last_good = self.memory.last_good();
+            source.ttl = step.again_in;
+            let since = source.failing.take().map_or_else(Instant::now, |(since, _)| since);
+            source.failing = self.memory.error().map(|error| (since, error.clone()));
+            match step.publish {
+                Some(found) => {
+                    source.found = found;
+                    true
+                }
+                None => false,
+            }
+        });
+        true
     }
+}
+
+impl Note {
+    fn log(&self, upstream: &str, name: &str) {
+        match self {
+            Self::Failing { error, kept } => {
+                tracing::warn!(upstream, name, kept, "the upstream's name cannot be resolved: {error}");
+            }
+            Self::GivenUp => {
+                tracing::error!(upstream, name, "the last known endpoints are too old and no longer used");
+            }
+            Self::Recovered => tracing::info!(upstream, name, "the upstream's name can be resolved again"),
+            Self::Crowded => {
+                tracing::warn!(
+                    upstream,
+                    name,
+                    kept = MOST_ADDRESSES,
+                    "the upstream's name has more addresses than are used"
+                );
+            }
+        }
+    }
+}
+
+/// When that is, if ever.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The first of many: a log line has a bound.
+fn listed(found: &[Discovered]) -> String {
+    let mut text: Vec<_> = found.iter().take(MOST_LOGGED).map(|one| one.address.to_string()).collect();
+    if found.len() > MOST_LOGGED {
+        text.push(format!("and {} more", found.len() - MOST_LOGGED));
+    }
+    text.join(", ")
 }

@@ -21,7 +21,10 @@ pub enum FailureKind {
     /// The name stands for no address now.
     #[error("the upstream has no endpoint")]
     NoEndpoint,
-    /// Every endpoint has all the requests it may have.
+    /// Active checks find every endpoint unwell.
+    #[error("every endpoint fails its health check")]
+    Unhealthy,
+    /// Every endpoint has all the requests it may have, and too many wait.
     #[error("every endpoint is at its limit of connections")]
     AtLimit,
     /// No connection could be made.
@@ -30,6 +33,9 @@ pub enum FailureKind {
     /// No connection was made in time.
     #[error("the connection was not made in time")]
     ConnectTimedOut,
+    /// The upstream's certificate is not believed, or it does not believe ours, or it speaks no TLS.
+    #[error("the TLS handshake failed: {0}")]
+    TlsFailed(#[source] io::Error),
     /// The connection ended before the answer's head.
     #[error("the connection was closed before an answer")]
     Reset,
@@ -39,6 +45,9 @@ pub enum FailureKind {
     /// The answer is not HTTP, or has two meanings.
     #[error("the answer is malformed")]
     Malformed,
+    /// An ejected endpoint was given one more request, and answered 502, 503 or 504.
+    #[error("an ejected endpoint is still unavailable")]
+    StillUnavailable,
     /// The request's own body failed: the client's doing.
     #[error("the request's body ended with an error")]
     RequestBody,
@@ -53,8 +62,12 @@ pub enum Replay {
     Unsent(Box<Request<RequestBody>>),
     /// Not a byte of it was written, since this endpoint cannot be connected to, or hung up at once; another may do.
     Elsewhere(Box<Request<RequestBody>>),
-    /// It is very likely that it was not seen; one without a body whose method is idempotent may be sent again.
-    Idempotent,
+    /// It was written, and not a byte of an answer came; one without a body whose method is idempotent may be sent
+    /// again.
+    Idempotent {
+        /// Whether the connection had served a request before: then it is very likely that this one was not seen.
+        kept: bool,
+    },
 }
 
 impl Failure {

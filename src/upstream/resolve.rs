@@ -1,39 +1,45 @@
-//! One look-up of a name: all its A and AAAA records, and for how long they hold.
+//! One question to the DNS servers: which is asked, for how long, and what counts as an answer.
 //!
-//! hickory asks; its cache is off, since [`super::discover`] owns time. A name with a dot in it is absolute: search
-//! domains would only multiply the questions.
+//! hickory speaks the protocol: retransmits over UDP, goes over to TCP when an answer was cut, ignores what answers
+//! another question, follows CNAMEs. Its cache is off, since [`super::discover`] owns time. Which server comes next is
+//! decided here, because hickory takes the first SERVFAIL or unreadable answer for the last word.
 
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::RecordType;
+use hickory_resolver::system_conf::read_system_conf;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::net::HostName;
-
-/// Asks DNS servers for addresses.
+/// Asks DNS servers. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Resolver(TokioResolver);
+pub(super) struct Resolver(Arc<Servers>);
 
-/// What a name stands for now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    /// Sorted, each once; never empty.
-    pub(super) addresses: Vec<IpAddr>,
-    /// The shortest of the records.
-    pub(super) ttl: Duration,
+struct Servers {
+    servers: Vec<Server>,
+    /// The one that answered last is asked first: one that is down costs its silence once.
+    preferred: AtomicUsize,
+}
+
+#[derive(Clone)]
+struct Server {
+    ip: IpAddr,
+    resolver: TokioResolver,
 }
 
 /// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LookupError {
-    /// The server says that there is no such name, or no address for it.
+    /// The server says that there is no such name, or no record of that kind for it.
     #[error("the name has no address ({0})")]
     NoAddress(String),
     /// No server answered in a way that can be used.
@@ -42,77 +48,96 @@ pub(super) enum LookupError {
 }
 
 /// One question to one server may take this long; the whole look-up is bounded by its caller.
-const ATTEMPT: Duration = Duration::from_secs(2);
-/// How long one kind of address may keep the other waiting.
-const SECOND_KIND: Duration = Duration::from_millis(500);
+pub(super) const ATTEMPT: Duration = Duration::from_secs(2);
+/// A server that is silent for this long is not given up, but the next one is asked, too.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often each server is asked.
+const ROUNDS: usize = 2;
+/// Servers that are asked; the system's resolver knows no more than three.
+const MOST_SERVERS: usize = 8;
 
 impl Resolver {
     /// A resolver that asks `servers`, or the system's when there are none.
     ///
     /// # Errors
-    /// When the system's configuration cannot be read.
+    /// When the system's configuration cannot be read, or names no server.
     pub(super) fn new(servers: &[SocketAddr]) -> Result<Self, NetError> {
-        let mut builder = if servers.is_empty() {
-            TokioResolver::builder_tokio()?
+        let (config, options) = if servers.is_empty() {
+            read_system_conf()?
         } else {
             let servers = servers.iter().map(|server| name_server(*server)).collect();
-            let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+            (ResolverConfig::from_parts(None, Vec::new(), servers), ResolverOpts::default())
         };
-        let options = builder.options_mut();
-        options.cache_size = 0;
-        options.timeout = ATTEMPT;
-        options.attempts = 2;
-        options.try_tcp_on_error = true;
-        builder.build().map(Self)
+        let servers = config
+            .name_servers()
+            .iter()
+            .take(MOST_SERVERS)
+            .map(|server| {
+                let alone = ResolverConfig::from_parts(
+                    config.domain().cloned(),
+                    config.search().to_vec(),
+                    vec![server.clone()],
+                );
+                Ok(Server { ip: server.ip, resolver: of_one(alone, options.clone())? })
+            })
+            .collect::<Result<Vec<_>, NetError>>()?;
+        if servers.is_empty() {
+            return Err(NetError::Message("no nameserver in resolv.conf"));
+        }
+        Ok(Self(Arc::new(Servers { servers, preferred: AtomicUsize::new(0) })))
     }
 
-    /// Asks for A and AAAA at once; what either finds is enough.
-    pub(super) async fn resolve(&self, name: &HostName) -> Result<Answer, LookupError> {
-        let name = name.as_str();
-        let absolute = if name.contains('.') { format!("{name}.") } else { name.to_owned() };
-        let mut v4 = pin!(self.0.lookup(absolute.as_str(), RecordType::A));
-        let mut v6 = pin!(self.0.lookup(absolute.as_str(), RecordType::AAAA));
-        let (v4, v6) = tokio::select! {
-            v4 = &mut v4 => {
-                let v6 = not_for_long(&v4, v6).await;
-                (Some(v4), v6)
+    /// Asks until a server says something, be it that there is nothing. A name with a dot in it is absolute: search
+    /// domains would only multiply the questions.
+    pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Result<Lookup, LookupError> {
+        let name = if name.contains('.') && !name.ends_with('.') { format!("{name}.") } else { name.to_owned() };
+        let Servers { servers, preferred } = &*self.0;
+        let first = preferred.load(Ordering::Relaxed);
+        let mut turns = (first..first + servers.len() * ROUNDS).peekable();
+        let mut asked = JoinSet::new();
+        let mut last_word = LookupError::Failed("there is none".to_owned());
+        loop {
+            let index = turns.next().map(|turn| turn % servers.len());
+            if let Some((index, server)) = index.and_then(|index| Some((index, servers.get(index)?.clone()))) {
+                let name = name.clone();
+                asked.spawn(async move { (index, server.ip, server.resolver.lookup(name, kind).await) });
             }
-            v6 = &mut v6 => {
-                let v4 = not_for_long(&v6, v4).await;
-                (v4, Some(v6))
+            let ended = if turns.peek().is_some() {
+                match timeout(PATIENCE, asked.join_next()).await {
+                    Ok(ended) => ended,
+                    Err(_) => continue,
+                }
+            } else {
+                asked.join_next().await
+            };
+            match ended {
+                Some(Ok((index, _, Ok(lookup)))) => {
+                    preferred.store(index, Ordering::Relaxed);
+                    return Ok(lookup);
+                }
+                Some(Ok((index, ip, Err(error)))) => match lookup_error(ip, &error) {
+                    nothing @ LookupError::NoAddress(_) => {
+                        preferred.store(index, Ordering::Relaxed);
+                        return Err(nothing);
+                    }
+                    failed @ LookupError::Failed(_) => last_word = failed,
+                },
+                Some(Err(_)) => {}
+                None => return Err(last_word),
             }
-        };
-        let mut addresses = Vec::new();
-        let mut ttl = None;
-        for lookup in [&v4, &v6].into_iter().flatten().flatten() {
-            collect(lookup, &mut addresses, &mut ttl);
-        }
-        match ttl {
-            Some(ttl) => {
-                addresses.sort_unstable();
-                addresses.dedup();
-                Ok(Answer { addresses, ttl })
-            }
-            // "No AAAA" says nothing about a name whose A could not be asked for.
-            None => Err([v4, v6]
-                .into_iter()
-                .filter_map(|lookup| lookup?.err())
-                .map(|error| lookup_error(&error))
-                .max_by_key(|error| matches!(error, LookupError::Failed(_)))
-                .unwrap_or_else(|| LookupError::NoAddress("an empty answer".to_owned()))),
         }
     }
 }
 
-/// Waits for the second kind of address; for no longer than a moment when the first has been found. Some servers never
-/// answer for AAAA, and what they say of A is good enough.
-async fn not_for_long<T>(
-    first: &Result<Lookup, NetError>,
-    second: impl Future<Output = Result<T, NetError>>,
-) -> Option<Result<T, NetError>> {
-    let found = first.as_ref().is_ok_and(|lookup| !lookup.answers().is_empty());
-    if found { timeout(SECOND_KIND, second).await.ok() } else { Some(second.await) }
+fn of_one(config: ResolverConfig, options: ResolverOpts) -> Result<TokioResolver, NetError> {
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    *builder.options_mut() = options;
+    let options = builder.options_mut();
+    options.cache_size = 0;
+    options.timeout = ATTEMPT;
+    options.attempts = 0;
+    options.num_concurrent_reqs = 1;
+    builder.build()
 }
 
 fn name_server(address: SocketAddr) -> NameServerConfig {
@@ -123,22 +148,14 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(address.ip(), true, connections)
 }
 
-fn collect(lookup: &Lookup, addresses: &mut Vec<IpAddr>, shortest: &mut Option<Duration>) {
-    for record in lookup.answers() {
-        let address = match &record.data {
-            RData::A(address) => IpAddr::V4(address.0),
-            RData::AAAA(address) => IpAddr::V6(address.0),
-            _ => continue,
-        };
-        let ttl = Duration::from_secs(record.ttl.into());
-        *shortest = Some(shortest.map_or(ttl, |shortest| shortest.min(ttl)));
-        addresses.push(address);
-    }
-}
-
-fn lookup_error(error: &NetError) -> LookupError {
+fn lookup_error(server: IpAddr, error: &NetError) -> LookupError {
     match error {
-        NetError::Dns(DnsError::NoRecordsFound(none)) => LookupError::NoAddress(none.response_code.to_string()),
-        error => LookupError::Failed(error.to_string()),
+        NetError::Dns(DnsError::NoRecordsFound(none))
+            if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) =>
+        {
+            LookupError::NoAddress(none.response_code.to_string())
+        }
+        NetError::Dns(DnsError::ResponseCode(code)) => LookupError::Failed(format!("{server} says {code}")),
+        error => LookupError::Failed(format!("{server}: {error}")),
     }
 }

@@ -148,8 +148,8 @@ fn show_says_what_it_cannot_show() {
         let ran = sandbox.refuse(code, ["show", what]);
         assert!(ran.error().contains(what) && ran.out.is_empty(), "{ran:?}");
     }
-    sandbox.write("other.pem", "-----BEGIN CERTIFICATE REQUEST-----\nAQID\n-----END CERTIFICATE REQUEST-----\n");
-    assert!(sandbox.succeed(["show", "other.pem"]).out.contains("\"certificate request\", not described"));
+    sandbox.write("other.pem", "-----BEGIN DH PARAMETERS-----\nAQID\n-----END DH PARAMETERS-----\n");
+    assert!(sandbox.succeed(["show", "other.pem"]).out.contains("\"dh parameters\", not described"));
 }
 
 #[test]

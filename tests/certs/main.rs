@@ -12,12 +12,19 @@
     reason = "a test that cannot go on ends here, and one that is skipped says so"
 )]
 
+mod authority;
+mod bootstrap;
 mod broken;
+mod bulk;
+mod export;
 mod force;
 mod inventory;
 mod issue;
 mod names;
 mod recovery;
+mod renew;
+mod revoke;
+mod rotate;
 mod support;
 mod tools;
 mod verify;

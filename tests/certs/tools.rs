@@ -169,3 +169,42 @@ fn java_reads_certificates_and_list() {
         assert!(ran.code == 0 && ran.out.contains("gateway CA "), "{arguments:?}: {ran:?}");
     }
 }
+
+#[test]
+fn gnutls_takes_the_good_refuses_the_revoked_and_opens_pkcs12() {
+    let sandbox = made_with("p256");
+    sandbox.succeed(["client", "--name", "gone"]);
+    sandbox.succeed(["revoke", "gone"]);
+    sandbox.write("secret.txt", "changeit");
+    sandbox.succeed(["export", "client-1", "--p12", "--password-file", "secret.txt"]);
+    let folder = sandbox.path("certs");
+    let verify = ["--verify", "--load-ca-certificate", "ca.crt", "--load-crl", "ca.crl", "--infile"];
+    for (client, good) in [("clients/client-1.crt", true), ("clients/gone.crt", false)] {
+        let Some(ran) = tool("certtool", &folder, &[&verify[..], &[client]].concat()) else { return };
+        assert_eq!(ran.code == 0, good, "{client}: {ran:?}");
+        assert_eq!(ran.out.contains("revoked"), !good, "{client}: {ran:?}");
+    }
+    let arguments = ["--p12-info", "--inder", "--password", "changeit", "--infile", "clients/client-1.p12"];
+    let Some(ran) = tool("certtool", &folder, &arguments) else { return };
+    assert!(ran.code == 0 && ran.out.contains("friendlyName") | ran.out.contains("client-1"), "{ran:?}");
+}
+
+#[test]
+fn nss_imports_both_forms_of_pkcs12() {
+    let sandbox = made_with("p256");
+    sandbox.write("secret.txt", "changeit");
+    let folder = sandbox.path("");
+    for (form, out) in [(&["--p12"][..], "modern.p12"), (&["--p12", "--compat"], "old.p12")] {
+        let export = ["export", "client-1", "--password-file", "secret.txt", "--out", out];
+        sandbox.succeed([&export[..], form].concat());
+        let database = format!("{out}.db");
+        std::fs::create_dir(sandbox.path(&database)).unwrap();
+        let database = format!("sql:{database}");
+        let Some(ran) = tool("certutil", &folder, &["-N", "-d", &database, "--empty-password"]) else { return };
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let Some(ran) = tool("pk12util", &folder, &["-i", out, "-d", &database, "-W", "changeit"]) else { return };
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let Some(ran) = tool("certutil", &folder, &["-L", "-d", &database]) else { return };
+        assert!(ran.out.contains("client-1") && ran.out.contains("u,u,u"), "{ran:?}");
+    }
+}

@@ -17,7 +17,7 @@ fn now() -> WallTime {
 }
 
 fn authority(validity: Validity) -> Authority {
-    let profile = AuthorityProfile { subject: Subject::named("Test CA".parse().unwrap()), validity };
+    let profile = AuthorityProfile::new(Subject::named("Test CA".parse().unwrap()), validity);
     Authority::create(&profile, PrivateKey::generate(KeyType::EcdsaP256).unwrap(), now()).unwrap()
 }
 
@@ -64,8 +64,7 @@ fn time_counts_for_the_leaf_and_for_the_ca_above_it() {
     let leaf = issued(&authority, |leaf| leaf.validity = between(-5, 5));
     let other_ca = |from, to| {
         // The same CA with another life: same name, same key.
-        let profile =
-            AuthorityProfile { subject: Subject::named("Test CA".parse().unwrap()), validity: between(from, to) };
+        let profile = AuthorityProfile::new(Subject::named("Test CA".parse().unwrap()), between(from, to));
         let key = PrivateKey::from_pem(authority.key().pem().as_bytes()).unwrap();
         Authority::create(&profile, key, now()).unwrap().certificate().clone()
     };

@@ -7,6 +7,8 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod explain;
+
 use std::process::{Command, Output};
 
 use tempfile::TempDir;

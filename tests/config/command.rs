@@ -80,7 +80,7 @@ fn flags_stand_over_variables_and_variables_over_the_file() {
         "format = \"json\"  # from GATEWAY_LOG_FORMAT",
         "address = [\"0.0.0.0:1\", \"[::]:2\"]  # from GATEWAY_LISTEN",
         "max_connections = 20000  # default",
-        "url = \"http://api.local:5000\"  # from x.toml:6:7",
+        "url = [\"http://api.local:5000\"]  # from x.toml:6:7",
     ] {
         assert!(printed.lines().any(|printed| printed == line), "{line}\n{printed}");
     }
@@ -105,7 +105,9 @@ fn everything_works_from_variables_alone() {
     ];
     let output = gateway(&folder, &["check", "--print"], &variables);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("certificate = { env = \"SERVER_CERT\" }  # from GATEWAY_TLS_CERTIFICATE\n"));
+    assert!(
+        text(&output.stdout).contains("certificate = [{ env = \"SERVER_CERT\" }]  # from GATEWAY_TLS_CERTIFICATE\n")
+    );
     assert!(!text(&output.stdout).contains("BEGIN CERTIFICATE"));
 }
 

@@ -56,6 +56,8 @@ fn the_reference_file_has_every_key() {
             _ => format!("{line}\n"),
         })
         .collect();
+    // The example of a ticket key says that it is for this.
+    let uncommented = uncommented.replace("resumption = \"off\"", "resumption = \"on\"");
     let loaded = load(&uncommented);
     assert_eq!(said(&loaded), <[String; 0]>::default(), "{uncommented}");
     let missing: Vec<_> = config::known_keys()
@@ -74,7 +76,8 @@ fn written(text: &str, section: &str, key: &str) -> bool {
     text.lines().any(|line| {
         let code = line.split(" #").next().unwrap_or_default().trim();
         if code.starts_with('[') {
-            current = code.trim_matches(['[', ']']).to_owned();
+            // What the first upstream cannot have without being another is shown at a second one.
+            current = code.trim_matches(['[', ']']).replace("upstream.orders", "upstream.api");
             return current == path || current.starts_with(&format!("{path}."));
         }
         let Some((name, value)) = code.split_once(" = ") else { return false };
@@ -88,11 +91,22 @@ fn the_documentation_names_every_key_flag_and_variable() {
     let text = read("docs/configuration.md");
     let mut missing = Vec::new();
     for (section, key) in config::known_keys() {
-        if section.is_empty() || section == "upstream.NAME" && ["dns", "timeouts", "limits"].contains(&key) {
+        let is_section = match section.as_str() {
+            "" => true,
+            "upstream.NAME" => ["dns", "timeouts", "health", "limits", "tls"].contains(&key),
+            "tls" => ["tickets", "sni"].contains(&key),
+            _ => false,
+        };
+        // The last has the keys of `[client_auth]`.
+        if is_section || section == "tls.sni.client_auth" {
             continue;
         }
-        let heading = if section == "route" || section == "route.respond" { "## `[[route]]`" } else { "" };
-        let heading = if heading.is_empty() { format!("## `[{section}]`") } else { heading.to_owned() };
+        let heading = match section.as_str() {
+            "route" | "route.respond" => "## `[[route]]`".to_owned(),
+            "test" => "## `[[test]]`".to_owned(),
+            "tls.sni" => "## `[[tls.sni]]`".to_owned(),
+            _ => format!("## `[{section}]`"),
+        };
         let part = text.split("\n## ").find(|part| format!("## {part}").starts_with(&heading));
         let row = if section == "route.respond" { format!("`respond.{key}`") } else { format!("| `{key}` |") };
         if !part.is_some_and(|part| part.contains(&row)) {
@@ -125,4 +139,16 @@ fn the_documentation_has_the_defaults() {
             assert!(row.contains(&format!("| `{value}` |")), "{path} = {value}: {row}");
         }
     }
+}
+
+#[test]
+fn the_documentation_names_every_key_of_a_rule_and_every_dialect() {
+    let text = read("docs/configuration.md");
+    let missing: Vec<_> = mtls_gateway::policy::Key::ALL
+        .into_iter()
+        .map(mtls_gateway::policy::Key::as_str)
+        .chain(["nginx", "rfc9440", "xfcc", "alb", "traefik"])
+        .filter(|name| !text.contains(&format!("`{name}`")))
+        .collect();
+    assert_eq!(missing, <[&str; 0]>::default());
 }

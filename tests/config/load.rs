@@ -5,7 +5,7 @@ use std::time::Duration;
 use mtls_gateway::config::{self, OVERRIDABLE, Origin, Overrides, Source};
 use mtls_gateway::proxy::Action;
 use mtls_gateway::telemetry::LogFormat;
-use mtls_gateway::tls::{ClientAuth, PemSource};
+use mtls_gateway::tls::{Asked, ClientAuth, PemSource, RevocationSettings, TrustSettings, Unfit};
 
 use super::{environment, load, load_with, said};
 
@@ -17,12 +17,18 @@ fn without_a_file_flags_and_variables_suffice() {
     let loaded = config::load(None, &overrides, &environment, true);
     assert_eq!(said(&loaded), <[String; 0]>::default());
     let config = loaded.config.unwrap();
-    assert_eq!(config.upstreams.first().unwrap().target.to_string(), "api.local:5000");
+    assert_eq!(config.upstreams.first().unwrap().targets[0].host(), "api.local:5000");
     assert_eq!(config.upstreams.first().unwrap().name, "api");
     let route = config.proxy.routes.first().unwrap();
     assert_eq!((route.spec.to_string(), &route.action), ("/*".to_owned(), &Action::Forward("api".to_owned())));
     assert_eq!(config.logs.format, LogFormat::Text, "the default at a terminal");
-    let ClientAuth::Optional { ca, max_chain_depth: 4 } = config.tls.client_auth else { panic!("optional") };
+    let ClientAuth::Asked(Asked { absent: Unfit::Forbid, invalid: Unfit::Forbid, trust }) =
+        config.tls.fallback.client_auth
+    else {
+        panic!("optional")
+    };
+    let TrustSettings { ca, max_chain_depth: 4, revocation } = trust else { panic!("{trust:?}") };
+    assert_eq!(revocation, RevocationSettings::default());
     assert_eq!(ca, [PemSource::File("a.crt".into())]);
     assert_eq!(loaded.effective.origin("upstream.api.url", 0), Origin::Flag("--upstream"));
 }
@@ -35,7 +41,7 @@ fn flag_over_file_over_default() {
     assert_eq!(config.drain.delay, Duration::from_secs(2));
     assert_eq!(config.drain.timeout, Duration::from_secs(25));
     assert!(!config.logs.access);
-    assert_eq!(config.upstreams.first().unwrap().target.to_string(), "other:1");
+    assert_eq!(config.upstreams.first().unwrap().targets[0].host(), "other:1");
     assert_eq!(loaded.effective.origin("drain.delay", 0), Origin::Flag("--drain-delay"));
     assert_eq!(loaded.effective.origin("drain.timeout", 0), Origin::Default);
     assert_eq!(loaded.effective.origin("logs.access", 0).to_string(), "x.toml:4:10");
@@ -74,8 +80,8 @@ fn variables_are_put_into_strings_and_numbers() {
     let config = loaded.config.unwrap();
     assert_eq!(config.workers, 4);
     assert!(config.logs.access);
-    assert_eq!(config.tls.certificate, PemSource::File("a$b$c".into()));
-    assert_eq!(config.upstreams.first().unwrap().target.to_string(), "api.local:5000");
+    assert_eq!(config.tls.fallback.certificates[0].certificate, PemSource::File("a$b$c".into()));
+    assert_eq!(config.upstreams.first().unwrap().targets[0].host(), "api.local:5000");
 }
 
 #[test]
@@ -83,10 +89,18 @@ fn what_is_printed_loads_to_the_same() {
     let text = "[listener]\naddress = [\"0.0.0.0:1\", \"[::1]:2\"]\n[health]\naddress = \"0.0.0.0:3\"\n\
                 [tls]\ncertificate = \"a$$b \\\"c\\\" \\\\\"\nprivate_key = { env = \"SERVER_KEY\" }\n\
                 [client_auth]\nca = [\"a.crt\", { env = \"SERVER_KEY\" }]\nmax_chain_depth = 0\n\
+                [[tls.sni]]\nnames = [\"*.T.example.com\"]\ncertificate = \"t.crt\"\nprivate_key = \"t.key\"\n\
+                [[tls.sni]]\nnames = \"u.example.com\"\ncertificate = [\"u.crt\", \"v.crt\"]\nprivate_key = [\"u.key\", \"v.key\"]\n\
+                client_auth = { mode = \"off\" }\n\
                 [[route]]\npath = \"/a/*\"\nhost = \"*.Example.com\"\nmethods = [\"GET\", \"PUT\"]\nupstream = \"b-1\"\nstrip_prefix = \"/a\"\n\
                 max_request_body = 1000\nforward_client_cert = []\n\
+                allow = [{ san_dns = \"*.Partner.example\", subject_ou = [\"a\", \"b \\\"c\\\"\"] }, { sha256 = \"AB:${SIXTY_TWO}\" }]\n\
+                deny = { subject_oid = \"2.5.4.97=x\" }\nrequire = [\"mtls\"]\n\
                 [[route]]\npath = \"/b\"\npublic = true\nrespond = { status = 404, body = \"\u{e9}\\n\\t$${x}\\u0001\" }\n\
-                [[route]]\npath = \"/c\"\nupstream = \"a\"\n\
+                [[route]]\npath = \"/c\"\nupstream = \"a\"\n[[route]]\npath = \"/d\"\nupstream = \"c\"\n\
+                [[route]]\npath = \"/e\"\nupstream = \"d\"\n\
+                [upstream.c]\nurl = \"SRV+http://_Api._tcp.x.local.\"\n\
+                [upstream.d]\nurl = [\"http://10.0.0.1\", \"http://api.local:1\", \"http://[::1]\"]\n\
                 [upstream.b-1]\nurl = \"http://[::1]:5000\"\nkeepalive_idle = \"0s\"\ndns.resolvers = [\"10.0.0.2:53\"]\n\
                 [upstream.a]\nurl = \"HTTP://API.local.\"\n[upstream.a.timeouts]\nconnect = \"1m1ms\"\n\
                 [headers]\nallow_names = [\"X_Trace\"]\ndrop_request = [\"X-Debug\"]\n[limits]\nuri = \"8001\"\n";
@@ -99,7 +113,7 @@ fn what_is_printed_loads_to_the_same() {
         assert_eq!(again.config, first.config, "{}", printed.text);
     }
     let printed = first.effective.to_string();
-    assert!(printed.contains("private_key = { env = \"SERVER_KEY\" }  # from x.toml:7:15\n"), "{printed}");
+    assert!(printed.contains("private_key = [{ env = \"SERVER_KEY\" }]  # from x.toml:7:15\n"), "{printed}");
     assert!(printed.contains("\nmax_connections = 20000  # default\n"), "{printed}");
     assert!(!printed.contains("c2VjcmV0"), "{printed}");
 }
@@ -110,16 +124,41 @@ fn what_is_printed_without_a_file_loads_to_the_same() {
         Overrides::default().set("upstream.url", "http://api.local:5000").set("listener.address", "0.0.0.0:1");
     let first = config::load(None, &overrides, &environment, false);
     let text = first.effective.to_string();
-    assert!(text.contains("\nurl = \"http://api.local:5000\"  # from --upstream\n"), "{text}");
+    assert!(text.contains("\nurl = [\"http://api.local:5000\"]  # from --upstream\n"), "{text}");
     assert!(text.contains("\n[[route]]\npath = \"/*\"  # default\nupstream = \"api\"  # default\n"), "{text}");
     assert_eq!(load(&text).config, first.config);
+}
+
+#[test]
+fn the_admin_listener_is_on_loopback_and_can_be_moved_or_left_out() {
+    let admin = |text: &str| load(&format!("{text}{MINIMAL}")).config.unwrap().admin.map(|address| address.to_string());
+    assert_eq!(admin("").as_deref(), Some("127.0.0.1:9901"));
+    assert_eq!(admin("[admin]\naddress = \"[::1]:1\"\n").as_deref(), Some("[::1]:1"));
+    assert_eq!(admin("[admin]\naddress = \"off\"\n"), None);
+    // The default gives way to a listener that somebody put there.
+    assert_eq!(said(&load(&format!("[listener]\naddress = \"0.0.0.0:9901\"\n{MINIMAL}"))), <[String; 0]>::default());
+}
+
+#[test]
+fn the_files_of_every_profile_are_known() {
+    let text = "[tls]\ncertificate = \"a.crt\"\nprivate_key = \"a.key\"\nresumption = \"on\"\n[tls.tickets]\nkey = \"t.key\"\n\
+                [[tls.sni]]\nnames = \"b.example.com\"\ncertificate = [\"b.crt\", \"c.crt\"]\nprivate_key = [\"b.key\", \"c.key\"]\n\
+                client_auth = { ca = \"b-ca.crt\", crl = \"b.crl\", deny_list = \"b.txt\" }\n";
+    let mut files = load(&format!("{text}{MINIMAL}")).config.unwrap().tls.files();
+    files.sort();
+    let names: Vec<_> = files.iter().map(|file| file.to_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        ["a.crt", "a.key", "b-ca.crt", "b.crl", "b.crt", "b.key", "b.txt", "c.crt", "c.key", "certs/ca.crt", "t.key"]
+    );
 }
 
 #[test]
 fn a_secret_is_shown_nowhere() {
     let loaded = load(&format!("[tls]\nprivate_key = {{ env = \"SERVER_KEY\" }}\n{MINIMAL}"));
     assert!(!format!("{loaded:?} {}", loaded.effective).contains("c2VjcmV0"));
-    let PemSource::Environment { value, .. } = loaded.config.unwrap().tls.private_key else { panic!("environment") };
+    let key = loaded.config.unwrap().tls.fallback.certificates.remove(0).private_key;
+    let PemSource::Environment { value, .. } = key else { panic!("environment") };
     assert!(value.contains("c2VjcmV0"));
 }
 
@@ -128,6 +167,8 @@ fn warnings_and_notes_leave_a_configuration_usable() {
     for (text, expected) in [
         ("[timeouts]\nkeepalive = \"350s\"\n", "2:13: warning: timeouts.keepalive"),
         ("[drain]\ntimeout = \"30s\"\n", "2:11: note: drain.timeout"),
+        ("[tls.tickets]\nkey = \"t.key\"\n", "2:7: warning: tls.tickets.key: does nothing while tls.resumption is"),
+        ("[admin]\naddress = \"0.0.0.0:9901\"\n", "2:11: warning: admin.address: whoever reaches 0.0.0.0:9901"),
         ("[headers]\nallow_names = [\"X-Plain\"]\n", "2:16: warning: headers.allow_names: `x-plain` passes anyway"),
         (
             "[headers]\ndrop_request = [\"X-Real-IP\"]\n",

@@ -28,6 +28,7 @@ fn environment(name: &str) -> Option<String> {
         "EMPTY" => Some(String::new()),
         "FOUR" => Some("4".to_owned()),
         "YES" => Some("true".to_owned()),
+        "SIXTY_TWO" => Some("0f".repeat(31)),
         "SERVER_KEY" => Some(format!("-----BEGIN {} KEY-----\nc2VjcmV0", "PRIVATE")),
         _ => None,
     }

@@ -102,11 +102,11 @@ fn addresses_that_cannot_be_listened_on_are_named() {
     let pki = Pki::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = (taken.local_addr().unwrap().to_string(), taken);
-    refused(&pki, &good(&pki).replace("127.0.0.1:0", &taken.0), &taken.0, "a port in use");
+    refused(&pki, &good(&pki).replacen("127.0.0.1:0", &taken.0, 1), &taken.0, "a port in use");
     let health = format!("{}[health]\naddress = \"{}\"\n", good(&pki), taken.0);
     refused(&pki, &health, &taken.0, "a health port in use");
-    refused(&pki, &good(&pki).replace("127.0.0.1:0", "192.0.2.1:8443"), "192.0.2.1:8443", "a foreign address");
-    refused(&pki, &good(&pki).replace("127.0.0.1:0", "127.0.0.1"), "127.0.0.1", "an address without a port");
+    refused(&pki, &good(&pki).replacen("127.0.0.1:0", "192.0.2.1:8443", 1), "192.0.2.1:8443", "a foreign address");
+    refused(&pki, &good(&pki).replacen("127.0.0.1:0", "127.0.0.1", 1), "127.0.0.1", "an address without a port");
 }
 
 #[test]

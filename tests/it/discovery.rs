@@ -1,16 +1,19 @@
 //! Endpoints follow the upstream's name.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::UdpSocket;
+use hickory_server::proto::op::ResponseCode;
+use hickory_server::proto::rr::RecordType;
 use tokio::sync::{Notify, mpsc};
 
 use crate::support::binary::free_port;
+use crate::support::scripted_dns::a;
 use crate::support::wire::{Wire, soon};
-use crate::support::{Client, Dns, Gateway, Pki, Upstream, eventually};
+use crate::support::{Client, Dns, Fault, Gateway, Pki, ScriptedDns, Upstream, eventually};
+
+const NAME: &str = "api.test.local";
 
 async fn following(port: u16, resolver: SocketAddr, dns: &str, more: &str) -> (Gateway, Client) {
     let pki = Pki::new();
@@ -26,10 +29,10 @@ async fn following(port: u16, resolver: SocketAddr, dns: &str, more: &str) -> (G
     (gateway, client)
 }
 
-const QUICK: &str = "min_ttl = \"100ms\"\nmax_ttl = \"200ms\"";
+pub(crate) const QUICK: &str = "min_ttl = \"100ms\"\nmax_ttl = \"200ms\"";
 
 /// An upstream at every address, all on one port, that answers with its address.
-async fn at(addresses: &[&str]) -> Vec<Upstream> {
+pub(crate) async fn at(addresses: &[&str]) -> Vec<Upstream> {
     let serve = |_, stream: tokio::net::TcpStream| async {
         let name = stream.local_addr().unwrap().ip().to_string();
         let mut wire = Wire::new(stream);
@@ -45,7 +48,7 @@ async fn at(addresses: &[&str]) -> Vec<Upstream> {
     upstreams
 }
 
-fn ips(addresses: &[&str]) -> Vec<IpAddr> {
+pub(crate) fn ips(addresses: &[&str]) -> Vec<IpAddr> {
     addresses.iter().map(|address| address.parse().unwrap()).collect()
 }
 
@@ -155,97 +158,22 @@ async fn addresses_that_change_are_followed_and_requests_under_way_stay() {
     assert!(lines.iter().all(|line| line["level"] != "error"), "{lines:?}");
 }
 
-/// A DNS server that answers as it is told, or not at all, and counts.
-struct Fake {
-    address: SocketAddr,
-    queries: Arc<AtomicUsize>,
-    reply: Arc<Mutex<Reply>>,
-}
-
-#[derive(Clone)]
-enum Reply {
-    Silent,
-    SilentOnAaaa(Vec<IpAddr>),
-    Code(u8),
-    Addresses(Vec<IpAddr>, u32),
-}
-
-const A: u16 = 1;
-
-impl Fake {
-    async fn start(reply: Reply) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let fake =
-            Self { address: socket.local_addr().unwrap(), queries: Arc::default(), reply: Arc::new(Mutex::new(reply)) };
-        let (queries, reply) = (Arc::clone(&fake.queries), Arc::clone(&fake.reply));
-        tokio::spawn(async move {
-            let mut query = [0; 1500];
-            loop {
-                let (length, peer) = socket.recv_from(&mut query).await.unwrap();
-                queries.fetch_add(1, Ordering::SeqCst);
-                let current = reply.lock().unwrap().clone();
-                if let Some(answer) = answer(&query[..length], &current) {
-                    socket.send_to(&answer, peer).await.unwrap();
-                }
-            }
-        });
-        fake
-    }
-
-    fn now(&self, reply: Reply) {
-        *self.reply.lock().unwrap() = reply;
-    }
-
-    fn queries(&self) -> usize {
-        self.queries.load(Ordering::SeqCst)
-    }
-}
-
-/// RFC 1035 section 4.1.
-fn answer(query: &[u8], reply: &Reply) -> Option<Vec<u8>> {
-    let name_end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap() + 1;
-    let kind = u16::from_be_bytes([query[name_end], query[name_end + 1]]);
-    let (code, addresses, ttl) = match reply {
-        Reply::Silent => return None,
-        Reply::SilentOnAaaa(_) if kind != A => return None,
-        Reply::SilentOnAaaa(addresses) => (0, addresses.clone(), 1),
-        Reply::Code(code) => (*code, Vec::new(), 0),
-        Reply::Addresses(addresses, ttl) => (0, addresses.clone(), *ttl),
-    };
-    let records: Vec<_> = addresses.iter().filter(|address| address.is_ipv4() == (kind == A)).collect();
-    let mut message = query[..2].to_vec();
-    message.extend([0x81, 0x80 | code, 0, 1, 0, records.len() as u8, 0, 0, 0, 0]);
-    message.extend(&query[12..name_end + 4]);
-    for address in records {
-        message.extend([0xc0, 12]);
-        message.extend(kind.to_be_bytes());
-        message.extend([0, 1]);
-        message.extend(ttl.to_be_bytes());
-        match address {
-            IpAddr::V4(address) => message.extend([&[0, 4][..], &address.octets()].concat()),
-            IpAddr::V6(address) => message.extend([&[0, 16][..], &address.octets()].concat()),
-        }
-    }
-    Some(message)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ttl_of_zero_does_not_hammer_the_dns_server_nor_does_a_failure() {
     let upstreams = at(&["127.0.0.1"]).await;
-    let fake = Fake::start(Reply::Addresses(ips(&["127.0.0.1"]), 0)).await;
-    let dns = "min_ttl = \"200ms\"\nmax_ttl = \"200ms\"";
-    let (_gateway, client) = following(upstreams[0].address.port(), fake.address, dns, "").await;
-    for reply in [None, Some(Reply::Code(3)), Some(Reply::Addresses(Vec::new(), 0))] {
-        if let Some(reply) = reply {
-            fake.now(reply);
-        }
-        let before = fake.queries();
+    let dns = ScriptedDns::start().await;
+    dns.set(NAME, 0, [a("127.0.0.1")]);
+    let times = "min_ttl = \"200ms\"\nmax_ttl = \"200ms\"";
+    let (_gateway, client) = following(upstreams[0].address.port(), dns.address, times, "").await;
+    for fault in [Fault::None, Fault::Code(ResponseCode::NXDomain), Fault::Code(ResponseCode::NoError)] {
+        dns.fault(fault);
+        let before = dns.asked().len();
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(1000) {
             // Requests do not ask.
             assert_eq!(client.get("/x").await.status, 200);
         }
-        let asked = fake.queries() - before;
+        let asked = dns.asked().len() - before;
         // A and AAAA, five or six times.
         assert!((4..=16).contains(&asked), "{asked} queries in a second");
     }
@@ -253,59 +181,37 @@ async fn a_ttl_of_zero_does_not_hammer_the_dns_server_nor_does_a_failure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_good_answer_is_kept_for_a_while_when_the_name_cannot_be_resolved() {
-    const NXDOMAIN: Reply = Reply::Code(3);
-    const SERVFAIL: Reply = Reply::Code(2);
-    const REFUSED: Reply = Reply::Code(5);
     let upstreams = at(&["127.0.0.1"]).await;
-    let good = Reply::Addresses(ips(&["127.0.0.1"]), 0);
-    for (what, bad) in [
-        ("NXDOMAIN", NXDOMAIN),
-        ("SERVFAIL", SERVFAIL),
-        ("REFUSED", REFUSED),
-        ("no address", Reply::Addresses(Vec::new(), 0)),
-    ] {
-        let fake = Fake::start(good.clone()).await;
-        let dns = "min_ttl = \"100ms\"\nmax_ttl = \"100ms\"\nstale_for = \"700ms\"";
-        let (_gateway, client) = following(upstreams[0].address.port(), fake.address, dns, "").await;
+    for bad in [ResponseCode::NXDomain, ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::NoError] {
+        let dns = ScriptedDns::start().await;
+        dns.set(NAME, 0, [a("127.0.0.1")]);
+        let times = "min_ttl = \"100ms\"\nmax_ttl = \"100ms\"\nstale_for = \"700ms\"";
+        let (_gateway, client) = following(upstreams[0].address.port(), dns.address, times, "").await;
         assert_eq!(client.get("/x").await.status, 200);
-        fake.now(bad);
+        dns.fault(Fault::Code(bad));
         let begun = Instant::now();
         let kept = eventually("the last good answer to be given up", async || {
             let answer = client.get("/x").await;
             match answer.status {
                 200 => None,
                 503 => Some(begun.elapsed()),
-                other => panic!("{what}: {other}"),
+                other => panic!("{bad}: {other}"),
             }
         })
         .await;
-        assert!((400..2500).contains(&kept.as_millis()), "{what}: {kept:?}");
+        assert!((400..2500).contains(&kept.as_millis()), "{bad}: {kept:?}");
         assert_eq!(client.get("/health").await.status, 200);
-        fake.now(good.clone());
+        dns.fault(Fault::None);
         eventually("recovery", async || (client.get("/x").await.status == 200).then_some(())).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dns_server_that_falls_silent_takes_nothing_away() {
-    let upstreams = at(&["127.0.0.1"]).await;
-    let fake = Fake::start(Reply::Addresses(ips(&["127.0.0.1"]), 0)).await;
-    let (_gateway, client) = following(upstreams[0].address.port(), fake.address, QUICK, "").await;
-    assert_eq!(client.get("/x").await.status, 200);
-    fake.now(Reply::Silent);
-    let before = fake.queries();
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(2) {
-        assert_eq!(client.get("/x").await.status, 200);
-    }
-    assert!(fake.queries() > before);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_request_waits_for_a_silent_dns_server_no_longer_than_for_a_connection() {
-    let fake = Fake::start(Reply::Silent).await;
+    let dns = ScriptedDns::start().await;
+    dns.fault(Fault::Silent);
     let more = "[upstream.api.timeouts]\nconnect = \"300ms\"\n";
-    let (_gateway, client) = following(5000, fake.address, QUICK, more).await;
+    let (_gateway, client) = following(5000, dns.address, QUICK, more).await;
     let begun = Instant::now();
     let answer = client.get("/x").await;
     assert_eq!((answer.status, &answer.json()["reason"]), (503, &"upstream_no_endpoint".into()));
@@ -317,8 +223,10 @@ async fn a_request_waits_for_a_silent_dns_server_no_longer_than_for_a_connection
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dns_server_that_never_answers_for_aaaa_is_good_enough() {
     let upstreams = at(&["127.0.0.1"]).await;
-    let fake = Fake::start(Reply::SilentOnAaaa(ips(&["127.0.0.1"]))).await;
-    let (_gateway, client) = following(upstreams[0].address.port(), fake.address, QUICK, "").await;
+    let dns = ScriptedDns::start().await;
+    dns.set(NAME, 0, [a("127.0.0.1")]);
+    dns.fault(Fault::SilentOn(RecordType::AAAA));
+    let (_gateway, client) = following(upstreams[0].address.port(), dns.address, QUICK, "").await;
     let begun = Instant::now();
     assert_eq!(client.get("/x").await.status, 200);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());

@@ -134,3 +134,23 @@ async fn pauses_around_gunicorns_keepalive_lose_no_request() {
     assert!(served.load(Ordering::SeqCst) > 100);
     assert!(binary.log().iter().all(|line| line["event"] != "request" || line["status"] == 200));
 }
+
+/// gunicorn answers 400 to a field over its limit: what every request of a client with a large certificate would get.
+#[tokio::test(flavor = "multi_thread")]
+async fn gunicorn_takes_whatever_is_told_of_a_large_certificate() {
+    if !have("gunicorn") {
+        return;
+    }
+    let gunicorn = Gunicorn::start(&["--workers", "1"]).await;
+    let route = "[[route]]\npath = \"/*\"\nupstream = \"api\"\nforward_client_cert = [\"nginx\", \"rfc9440\", \"xfcc\", \"alb\", \"traefik\"]\n";
+    let binary = Binary::start(&format!("{}{route}", gateway::upstream("api", gunicorn.address)));
+    // In base64 they fall on both sides of the limit; percent-encoded PEM crosses it earlier.
+    for size in (4800..6200).step_by(70) {
+        let identity = binary.pki.spoiled(|params| {
+            params.custom_extensions =
+                vec![rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![b'x'; size])];
+        });
+        let answer = Client::new(&binary.pki, binary.address).with(&identity).get("/large").await;
+        assert_eq!(answer.status, 200, "{size}: {}", answer.text());
+    }
+}

@@ -8,7 +8,7 @@ use crate::support::upstream::text;
 use crate::support::{Client, Identity, Seen, Site, Upstream};
 
 /// Names that stand for a client's identity, to one server or another.
-const PROTECTED: [&str; 84] = [
+const PROTECTED: [&str; 103] = [
     "Client-Cert",
     "client-cert",
     "CLIENT-CERT",
@@ -92,6 +92,25 @@ const PROTECTED: [&str; 84] = [
     "X-ClientCert",
     "ssl-clientcert-fingerprint",
     "Tls-Client-Certificate-Sha256",
+    "Client-Cert-CHAIN",
+    "CLIENT.CERT.CHAIN",
+    "X-Forwarded_Client-Cert",
+    "X.Forwarded.Client.Cert",
+    "X-FORWARDED-CLIENT-CERT",
+    "X-Forwarded-Tls_Client-Cert",
+    "X-Forwarded-Tls-Client-Cert_Info",
+    "X.Forwarded.Tls.Client.Cert.Info",
+    "X-FORWARDED-TLS-CLIENT-CERT-INFO",
+    "X-Amzn-Mtls-Clientcert-Serial-Number",
+    "X_Amzn_Mtls_Clientcert_Serial_Number",
+    "X-Amzn-Mtls-Clientcert-Issuer",
+    "X-Amzn_Mtls-Clientcert-Issuer",
+    "X.Amzn.Mtls.Clientcert.Subject",
+    "X-Amzn-Mtls-Clientcert-Validity",
+    "x_amzn_mtls_clientcert_validity",
+    "X_Amzn_Mtls_Clientcert_Leaf",
+    "X-AMZN-MTLS-CLIENTCERT",
+    "x.amzn.mtls.clientcert",
     "X-A-Long-Name-Before-It-That-Takes-More-Than-Sixty-Four-Characters-Client-Cert",
 ];
 

@@ -72,17 +72,17 @@ async fn a_client_that_resets_every_request_is_sent_away_and_the_upstream_is_not
     .await;
     let (_gateway, client) = in_front_of(&upstream, "").await;
     let (sender, end) = h2(&client).await;
-    let mut sent = 0;
-    while sent < 5000 {
-        let Ok(mut ready) = sender.clone().ready().await else { break };
-        let Ok((_response, mut stream)) = ready.send_request(h2_request("GET", "/x"), true) else { break };
-        // The request goes out before it is taken back.
-        tokio::task::yield_now().await;
-        stream.send_reset(h2::Reason::CANCEL);
-        sent += 1;
-    }
+    // How many are sent says nothing: one that is taken back before it was written is never seen.
+    soon(async {
+        while let Ok(mut ready) = sender.clone().ready().await
+            && let Ok((_response, mut stream)) = ready.send_request(h2_request("GET", "/x"), true)
+        {
+            tokio::task::yield_now().await;
+            stream.send_reset(h2::Reason::CANCEL);
+        }
+    })
+    .await;
     let error = soon(end).await.unwrap();
-    assert!(sent < 5000, "it was never sent away");
     if let Err(error) = error {
         assert!(error.is_go_away() || error.is_io(), "{error}");
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use mtls_gateway::pki::{KeyType, Overwrite, ServerRequest, parse_server_name};
 use rcgen::KeyPair;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -11,9 +12,10 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::support::client::PATIENCE;
+use crate::support::gateway::base;
 use crate::support::pki::private_key;
 use crate::support::site::ROUTES;
-use crate::support::{Identity, Pki, Site, Version, eventually};
+use crate::support::{Gateway, Identity, Pki, Site, Version, eventually};
 
 const BOTH: [Version; 2] = [Version::Tls12, Version::Tls13];
 
@@ -24,6 +26,18 @@ async fn run(folder: &Path, program: &str, arguments: &[&str]) -> (bool, String)
     let output = timeout(PATIENCE, command.output()).await.expect("an end in time").unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Runs a program that reads `input`, whatever comes of it, and returns what it printed to both outputs.
+async fn run_with(folder: &Path, program: &str, arguments: &[&str], input: &str) -> String {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).kill_on_drop(true);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await.unwrap();
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("an end in time").unwrap();
+    drop(stdin);
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
 /// Runs `openssl`, with the arguments as one line; none of them has a space.
@@ -218,6 +232,40 @@ async fn no_session_is_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn openssl_resumes_where_it_may_and_under_no_other_name() {
+    let pki = Pki::new();
+    let at = pki.path("");
+    let profile = format!(
+        "[[tls.sni]]\nnames = \"other.example.com\"\ncertificate = {:?}\nprivate_key = {:?}\n",
+        pki.path("server.crt"),
+        pki.path("server.key")
+    );
+    let text = base(&pki).replace("[tls]\n", "[tls]\nresumption = \"on\"\n");
+    let text = format!("{text}{profile}[upstream.api]\nurl = \"http://127.0.0.1:9\"\n");
+    let gateway = Gateway::start_with(&text).await;
+    let connect = format!(
+        "s_client -connect {} -CAfile ca.crt -cert clients/client-1.crt -key clients/client-1.key",
+        gateway.address
+    );
+    let text = openssl(&at, &format!("{connect} -servername localhost -tls1_2 -reconnect")).await;
+    assert_eq!((text.matches("New, TLSv1.2").count(), text.matches("Reused, TLSv1.2").count()), (1, 5), "{text}");
+    // With a request, so that the tickets of TLS 1.3 are read before the end.
+    let request = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    for version in ["-tls1_2", "-tls1_3"] {
+        let with = async |options: &str| {
+            let line = format!("{connect} {version} -ign_eof {options}");
+            run_with(&at, "openssl", &line.split(' ').collect::<Vec<_>>(), request).await
+        };
+        let text = with("-servername localhost -sess_out session").await;
+        assert!(text.contains("New, ") && text.contains("200 OK"), "{text}");
+        let text = with("-servername localhost -sess_in session").await;
+        assert!(text.contains("Reused, ") && text.contains("200 OK"), "{text}");
+        let text = with("-servername other.example.com -sess_in session").await;
+        assert!(text.contains("New, ") && text.contains("200 OK"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_versions_ciphers_and_protocols_are_those_of_today() {
     let site = Site::start(ROUTES).await;
     let at = site.pki.path("");
@@ -352,4 +400,41 @@ async fn python_gets_to_read_its_403_after_twenty_megabytes() {
     let (succeeded, text) = run(&at, "python3", &["-c", PYTHON, &port]).await;
     assert!(succeeded, "{text}");
     assert_eq!(text, "403 certificate_missing\n403 certificate_missing\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_certificates_a_client_gets_the_one_it_can_verify() {
+    let pki = Pki::new();
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for name in ["server.crt", "server.key"] {
+        std::fs::copy(pki.path(name), at.join(format!("ecdsa-{name}"))).unwrap();
+    }
+    let mut request = ServerRequest::new(vec![parse_server_name("localhost").unwrap()]);
+    request.key_type = KeyType::Rsa2048;
+    pki.store().issue_server(&request, Overwrite::Replace).unwrap();
+    // RSA stands first in the file, and is second choice all the same.
+    let files = |name: &str| format!("[{:?}, {:?}]", pki.path(name), at.join(format!("ecdsa-{name}")));
+    let text = base(&pki)
+        .replace(
+            &format!("certificate = {:?}", pki.path("server.crt")),
+            &format!("certificate = {}", files("server.crt")),
+        )
+        .replace(
+            &format!("private_key = {:?}", pki.path("server.key")),
+            &format!("private_key = {}", files("server.key")),
+        );
+    let gateway = Gateway::start_with(&format!("{text}{}", "[upstream.api]\nurl = \"http://127.0.0.1:9\"\n")).await;
+    for (options, kind) in [
+        ("-tls1_3", "ECDSA"),
+        ("-tls1_3 -sigalgs RSA-PSS+SHA256:ECDSA+SHA256", "ECDSA"),
+        ("-tls1_3 -sigalgs RSA-PSS+SHA256", "RSA-PSS"),
+        ("-tls1_2", "ECDSA"),
+        ("-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256", "RSA-PSS"),
+        ("-tls1_2 -cipher ECDHE-ECDSA-AES128-GCM-SHA256", "ECDSA"),
+        ("-tls1_2 -sigalgs RSA+SHA256", "RSA"),
+    ] {
+        let text = openssl(at, &format!("s_client -connect {} -servername localhost {options}", gateway.address)).await;
+        assert!(text.contains(&format!("Peer signature type: {kind}\n")), "{options}: {text}");
+    }
 }

@@ -136,6 +136,17 @@ async fn a_certificate_wrong_in_one_way_is_refused_for_that_reason() {
     is_told(&site, "an unknown critical extension", &critical, "invalid_chain").await;
     let authority = pki.spoiled(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
     is_told(&site, "an authority as a client", &authority, "invalid_chain").await;
+    let signing = pki.spoiled(|params| params.key_usages.push(KeyUsagePurpose::KeyCertSign));
+    is_told(&site, "no authority, but a key that signs certificates", &signing, "invalid_chain").await;
+    let constraints =
+        [0x30, 0x0f, 0xa0, 0x0d, 0x30, 0x0b, 0x82, 0x09, b'a', b'.', b'e', b'x', b'a', b'm', b'p', b'l', b'e'];
+    let constrained =
+        pki.spoiled(|params| params.custom_extensions.push(extension(&[2, 5, 29, 30], &constraints, true)));
+    is_told(&site, "name constraints in a leaf", &constrained, "invalid_chain").await;
+    let access = pki.spoiled(|params| {
+        params.custom_extensions.push(extension(&[1, 3, 6, 1, 5, 5, 7, 1, 1], &[0x04, 0x01, 0x00], false));
+    });
+    is_told(&site, "an authority information access that is none", &access, "malformed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,6 +186,19 @@ async fn a_chain_wrong_in_one_way_is_refused_for_that_reason() {
     };
     is_accepted(&site, "a name that is permitted", &behind(&[&narrow], inside)).await;
     is_told(&site, "a name that is not permitted", &behind(&[&narrow], |_| {}), "invalid_chain").await;
+
+    let mut empty = authority_params("empty", None);
+    empty.custom_extensions.push(extension(&[2, 5, 29, 30], &[0x30, 0x00], true));
+    let empty = intermediate(&root, empty);
+    is_told(&site, "name constraints that constrain nothing", &behind(&[&empty], |_| {}), "invalid_chain").await;
+    let mut nameless = authority_params("nameless", None);
+    nameless.distinguished_name = DistinguishedName::new();
+    let nameless = intermediate(&root, nameless);
+    is_told(&site, "an intermediate without a name", &behind(&[&nameless], |_| {}), "invalid_chain").await;
+    let mut critical = authority_params("critical", None);
+    critical.custom_extensions.push(extension(&[2, 5, 29, 35], &[0x30, 0x03, 0x80, 0x01, 0x07], true));
+    let critical = intermediate(&root, critical);
+    is_told(&site, "a critical key identifier", &behind(&[&critical], |_| {}), "invalid_chain").await;
 
     let mut no_authority = client_params("no authority");
     no_authority.key_usages = vec![KeyUsagePurpose::DigitalSignature];

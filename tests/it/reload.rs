@@ -187,7 +187,7 @@ async fn a_bad_set_is_refused_and_the_old_one_stays() {
         assert_eq!(answer.status, 200, "{what}");
         assert_eq!(client.clone().without_certificate().get("/x").await.status, 403, "{what}");
     }
-    let moved = good.replace("address = \"127.0.0.1:0\"", &format!("address = [\"127.0.0.1:0\", \"{taken}\"]"));
+    let moved = good.replacen("address = \"127.0.0.1:0\"", &format!("address = [\"127.0.0.1:0\", \"{taken}\"]"), 1);
     let problems = gateway.reload_with(&moved).await.unwrap_err();
     assert!(problems.iter().any(|problem| problem.contains(&taken)), "{problems:?}");
     drop(listener);
@@ -271,7 +271,7 @@ async fn a_listener_that_moves_is_bound_before_the_old_one_stops() {
     let (new, new_health) = (free_address(), free_address());
     let moved = gateway
         .configuration()
-        .replace("address = \"127.0.0.1:0\"", &format!("address = \"{new}\""))
+        .replacen("address = \"127.0.0.1:0\"", &format!("address = \"{new}\""), 1)
         .replace(&health.to_string(), &new_health.to_string());
     gateway.reload_with(&moved).await.unwrap();
     let there = Client::new(&pki, new).with(&pki.client("client-1"));

@@ -1,6 +1,6 @@
 //! Connections to an upstream are reused, and a request is sent again only where that does no harm.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use socket2::SockRef;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 
-use crate::support::wire::{Wire, in_front_of, soon};
+use crate::support::wire::{Wire, in_front_of, is_quiet, soon};
 use crate::support::{Client, Dns, Gateway, Pki, Upstream, eventually};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -125,8 +125,8 @@ async fn dying(end: &'static str, others_live: bool) -> (Upstream, Arc<Mutex<Vec
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_without_a_body_whose_kept_connection_died_is_sent_exactly_once_more() {
-    for method in ["GET", "HEAD", "OPTIONS"] {
+async fn an_idempotent_request_whose_kept_connection_died_is_sent_exactly_once_more() {
+    for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"] {
         let (upstream, heads) = dying("", true).await;
         let (gateway, client) = in_front_of(&upstream, "").await;
         assert_eq!(client.get("/first").await.status, 200);
@@ -147,8 +147,6 @@ async fn a_request_that_may_have_been_processed_is_not_sent_again() {
         "GET /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n".to_owned();
     for (what, end, others_live, request, attempts) in [
         ("POST", "", true, request("POST"), 1),
-        ("PUT", "", true, request("PUT"), 1),
-        ("DELETE", "", true, request("DELETE"), 1),
         ("PATCH", "", true, request("PATCH"), 1),
         ("GET with a body", "", true, chunked, 1),
         ("a byte of an answer", "H", true, request("GET"), 1),
@@ -187,6 +185,42 @@ async fn a_fresh_connection_that_dies_is_a_502_and_not_tried_again() {
         }
         let line = gateway.logged("request", |_| true).await;
         assert_eq!((&line["attempts"], &line["reason"]), (&1.into(), &"upstream_reset".into()));
+    }
+}
+
+/// An upstream whose name stands for two addresses, of which one takes every request and dies of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_dies_of_a_get_is_made_up_for_by_another_once() {
+    for others_live in [true, false] {
+        let dying = Upstream::raw(|_, stream| async move {
+            Wire::new(stream).head().await;
+        })
+        .await;
+        let other = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), dying.address.port());
+        let other = Upstream::raw_on(other, move |_, stream| async move {
+            let mut wire = Wire::new(stream);
+            while wire.head().await.is_some() && others_live {
+                wire.send(OK).await;
+            }
+        })
+        .await;
+        let dns = Dns::start().await;
+        dns.set("api.test.local", 60, &[dying.address.ip(), other.address.ip()]).await;
+        let pki = Pki::new();
+        let upstream = format!("http://api.test.local:{}", dying.address.port());
+        let dns = format!("dns = {{ resolvers = [\"{}\"] }}", dns.address);
+        let gateway = Gateway::start(&pki, &format!("[upstream.api]\nurl = \"{upstream}\"\n{dns}\n")).await;
+        let client = Client::new(&pki, gateway.address).with(&pki.client("client-1"));
+        for number in 0..20 {
+            let answer = client.get(&format!("/{number}")).await;
+            let line = gateway.logged("request", |line| line["path"] == format!("/{number}")).await;
+            assert_eq!(answer.status, if others_live { 200 } else { 502 }, "{line}");
+            let most = if others_live { 1..=2 } else { 2..=2 };
+            assert!(most.contains(&line["attempts"].as_u64().unwrap()), "{line}");
+            let posted = client.send_raw(request("POST")).await;
+            assert!(posted.status == 502 || others_live, "never sent twice");
+        }
+        assert!(dying.connections() > 0);
     }
 }
 
@@ -240,8 +274,58 @@ async fn an_endpoint_that_refuses_is_made_up_for_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_gets_no_more_requests_at_once_than_it_may_have() {
-    let (tell, mut told) = mpsc::channel(8);
+async fn a_short_body_is_sent_once_more_with_its_request_and_a_long_one_is_not() {
+    let (short, long) = ("short ".repeat(100), "long ".repeat(20_000));
+    let put =
+        |body: &str| format!("PUT /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let chunked = "PUT /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+    for (what, request, route, expected) in [
+        ("short", put(&short), "", Some(short.as_str())),
+        ("long", put(&long), "", None),
+        ("of unknown length", chunked.to_owned(), "", None),
+        ("not wanted", put(&short), "[[route]]\npath = \"/*\"\nupstream = \"api\"\nretry = false\n", None),
+    ] {
+        let bodies: Arc<Mutex<Vec<String>>> = Arc::default();
+        let upstream = collecting(Arc::clone(&bodies)).await;
+        let (gateway, client) = in_front_of(&upstream, route).await;
+        assert_eq!(client.get("/first").await.status, 200);
+        let answer = client.send_raw(request).await;
+        assert_eq!(answer.status, if expected.is_some() { 200 } else { 502 }, "{what}");
+        assert_eq!(*bodies.lock().unwrap(), expected.into_iter().collect::<Vec<_>>(), "{what}");
+        let line = gateway.logged("request", |line| line["path"] == "/x").await;
+        assert_eq!(line["attempts"], if expected.is_some() { 2 } else { 1 }, "{what}");
+        let length = line["bytes_in"].as_u64().unwrap();
+        assert!(expected.is_none_or(|body| length == body.len() as u64), "{what}: {length}");
+    }
+}
+
+/// Answers the first request of its first connection and dies of the second; the next connection's body is kept.
+async fn collecting(bodies: Arc<Mutex<Vec<String>>>) -> Upstream {
+    Upstream::raw(move |number, stream| {
+        let bodies = Arc::clone(&bodies);
+        async move {
+            let mut wire = Wire::new(stream);
+            let mut head = wire.head().await.unwrap();
+            if number == 0 {
+                wire.send(OK).await;
+                head = wire.head().await.unwrap();
+                if head.contains("content-length") {
+                    wire.bytes(100).await;
+                }
+                return;
+            }
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            let body = wire.bytes(length.parse().unwrap()).await;
+            bodies.lock().unwrap().push(String::from_utf8(body).unwrap());
+            wire.send(OK).await;
+        }
+    })
+    .await
+}
+
+/// An upstream whose requests wait until they are told to go on.
+async fn waiting() -> (Upstream, mpsc::Receiver<tokio::sync::oneshot::Sender<()>>) {
+    let (tell, told) = mpsc::channel(8);
     let upstream = Upstream::raw(move |_, stream| {
         let tell = tell.clone();
         async move {
@@ -255,7 +339,14 @@ async fn an_endpoint_gets_no_more_requests_at_once_than_it_may_have() {
         }
     })
     .await;
-    let (gateway, client) = in_front_of(&upstream, "limits = { max_connections = 2 }\n").await;
+    (upstream, told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_gets_no_more_requests_at_once_than_it_may_have() {
+    let (upstream, mut told) = waiting().await;
+    let limits = "limits = { max_connections = 2, max_pending = 0 }\n";
+    let (gateway, client) = in_front_of(&upstream, limits).await;
     for _ in 0..3 {
         let mut busy = Vec::new();
         for _ in 0..2 {
@@ -279,6 +370,34 @@ async fn an_endpoint_gets_no_more_requests_at_once_than_it_may_have() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_wait_for_a_place_in_turn_and_not_for_ever() {
+    let (upstream, mut told) = waiting().await;
+    let more = "limits = { max_connections = 1, max_pending = 2 }\ntimeouts = { pending = \"700ms\" }\n";
+    let (_gateway, client) = in_front_of(&upstream, more).await;
+    let ask = async |path: &str| {
+        let mut raw = client.raw().await;
+        raw.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+        raw
+    };
+    let mut first = ask("/1").await;
+    let go_on = soon(told.recv()).await.unwrap();
+    let mut second = ask("/2").await;
+    assert!(is_quiet(told.recv(), Duration::from_millis(100)).await, "the second waits");
+    let mut third = ask("/3").await;
+    assert!(is_quiet(told.recv(), Duration::from_millis(100)).await, "so does the third");
+    let answer = client.get("/4").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "the fourth finds the queue full");
+    go_on.send(()).unwrap();
+    assert_eq!(first.answer().await.status, 200);
+    let go_on = soon(told.recv()).await.unwrap();
+    let answer = third.answer().await;
+    assert_eq!((answer.status, &answer.json()["reason"]), (503, &"upstream_at_limit".into()), "it waited for too long");
+    go_on.send(()).unwrap();
+    assert_eq!(second.answer().await.status, 200);
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kept_connection_that_says_something_unasked_is_not_used_again() {
     let (tell, mut told) = mpsc::channel(8);
     let upstream = Upstream::raw(move |_, stream| {
@@ -297,9 +416,12 @@ async fn a_kept_connection_that_says_something_unasked_is_not_used_again() {
     })
     .await;
     let (_gateway, client) = in_front_of(&upstream, "").await;
-    for _ in 0..5 {
-        let answer = client.send_raw(request("POST")).await;
-        assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+    // What can be sent again does not ask the kernel, and is not to be fooled either.
+    let mut raw = client.raw().await;
+    for method in ["POST", "GET"].repeat(15) {
+        raw.send(request(method)).await;
+        let answer = raw.answer().await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "ok"), "{method}");
         soon(told.recv()).await.unwrap();
     }
 }

@@ -130,7 +130,7 @@ async fn an_upstream_that_does_not_read_stalls_the_client() {
             wire.head().await;
             go_on.notified().await;
             let length = wire.bytes(TOO_MUCH).await.len();
-            wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{length:08}")).await;
+            wire.send(format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 8\r\n\r\n{length:08}")).await;
         }
     })
     .await;

@@ -1,6 +1,6 @@
 //! A description as lines for people.
 
-use crate::pki::{CertificateDescription, CrlDescription, Item, KeyDescription, rfc3339};
+use crate::pki::{CertificateDescription, CrlDescription, Item, KeyDescription, RequestDescription, rfc3339};
 
 /// Column at which values begin, so that they can be compared by eye.
 const LABEL_WIDTH: usize = 16;
@@ -10,6 +10,7 @@ pub(super) fn lines(item: &Item) -> Vec<String> {
     match item {
         Item::Certificate(certificate) => lines.certificate(certificate),
         Item::Crl(list) => lines.crl(list),
+        Item::Request(request) => lines.request(request),
         Item::PrivateKey(key) => lines.key(key),
         Item::Other { label } => lines.push("kind", format!("PEM block {label:?}, not described")),
     }
@@ -92,6 +93,18 @@ impl Lines {
         }
         self.push_each("revokes", &revoked);
         self.push("SHA-256", &list.sha256);
+    }
+
+    fn request(&mut self, request: &RequestDescription) {
+        self.push("kind", "certificate signing request");
+        self.push("subject", if request.subject.is_empty() { "none" } else { &request.subject });
+        self.push("key", &request.key);
+        if request.subject_alt_names.is_empty() {
+            self.push("names", "none");
+        }
+        self.push_each("names", &request.subject_alt_names);
+        self.push_each("also asks for", &request.wishes);
+        self.push("signature", if request.signature_holds { "holds" } else { "DOES NOT HOLD, or is not supported" });
     }
 
     fn key(&mut self, key: &KeyDescription) {

@@ -1,23 +1,48 @@
 //! `gateway certs list`.
 
+use clap::Args;
 use serde_json::json;
 
-use super::{Exit, Failure, Format, json_path};
+use super::{Exit, Failure, Format, days_ahead, json_path};
 use crate::cli::output;
 use crate::pki::{Row, State, Store, rfc3339};
 
 const HEADINGS: [&str; 7] = ["NAME", "KIND", "SUBJECT", "SERIAL", "NOT AFTER", "DAYS LEFT", "STATE"];
 
-pub(super) fn run(store: &Store, format: Format) -> Result<Exit, Failure> {
-    let inventory = store.inventory()?;
+const COLUMNS: &str = "name,kind,subject,subject_alt_names,serial,not_before,not_after,days_left,state,revoked_at,\
+                       revocation_reason,sha256,file";
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: gateway certs list --expiring 30d")]
+pub(super) struct Arguments {
+    /// Only what can still be used and ends within this time, as in 30d
+    #[arg(long, value_name = "TIME", value_parser = days_ahead)]
+    expiring: Option<u32>,
+
+    /// Comma-separated values, with a line of headings
+    #[arg(long)]
+    csv: bool,
+}
+
+pub(super) fn run(store: &Store, arguments: &Arguments, format: Format) -> Result<Exit, Failure> {
+    let mut inventory = store.inventory()?;
+    if let Some(days) = arguments.expiring {
+        let usable = |state| !matches!(state, State::Revoked | State::Expired | State::Orphaned | State::Replaced);
+        inventory.rows.retain(|row| usable(row.state) && row.days_left < i64::from(days));
+    }
     match format {
-        Format::Text => {
-            table(&inventory.rows).iter().for_each(output::line);
-            output::note(summary(&inventory.rows));
-        }
+        Format::Json if arguments.csv => return Err(Failure::usage("--csv or --output json, not both".to_owned())),
         Format::Json => {
             let unreadable: Vec<String> = inventory.unreadable.iter().map(|path| json_path(path)).collect();
             output::line(json!({ "certificates": inventory.rows, "unreadable": unreadable }));
+        }
+        Format::Text if arguments.csv => {
+            output::line(COLUMNS);
+            inventory.rows.iter().map(separated).for_each(output::line);
+        }
+        Format::Text => {
+            table(&inventory.rows).iter().for_each(output::line);
+            output::note(summary(&inventory.rows));
         }
     }
     for path in &inventory.unreadable {
@@ -35,9 +60,39 @@ fn summary(rows: &[Row]) -> String {
         .filter_map(|same| Some(format!("{} {}", same.len(), same.first()?.as_str())))
         .collect();
     let plural = if rows.len() == 1 { "" } else { "s" };
-    format!("{} certificate{plural}: {}", rows.len(), counts.join(", "))
+    let colon = if rows.is_empty() { "" } else { ": " };
+    format!("{} certificate{plural}{colon}{}", rows.len(), counts.join(", "))
 }
 
+/// One line of comma-separated values (RFC 4180).
+fn separated(row: &Row) -> String {
+    let days_left = row.days_left.to_string();
+    let names = row.subject_alt_names.join(" ");
+    let (not_before, not_after) = (rfc3339(row.not_before), rfc3339(row.not_after));
+    let revoked_at = row.revoked_at.map(rfc3339).unwrap_or_default();
+    let cells = [
+        row.name.as_str(),
+        row.kind.as_str(),
+        &row.subject,
+        &names,
+        &row.serial,
+        &not_before,
+        &not_after,
+        &days_left,
+        row.state.as_str(),
+        &revoked_at,
+        row.revocation_reason.as_deref().unwrap_or_default(),
+        &row.sha256,
+        &row.file,
+    ];
+    cells.map(cell).join(",")
+}
+
+/// A spreadsheet takes a cell that begins so for a formula, and a client chose its own name.
+fn cell(text: &str) -> String {
+    let guarded = if text.starts_with(['=', '+', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() };
+    if guarded.contains([',', '"', '\n', '\r']) { format!("\"{}\"", guarded.replace('"', "\"\"")) } else { guarded }
+}
 fn table(rows: &[Row]) -> Vec<String> {
     let mut cells = vec![HEADINGS.map(str::to_owned)];
     cells.extend(rows.iter().map(|row| {

@@ -3,13 +3,24 @@
 //! Names, numbers and kinds are parsed here into types that cannot be wrong, so that a bad one ends with exit code 2
 //! before anything is opened. What is printed never holds a private key: nothing here ever has one.
 
+mod bootstrap;
+mod bulk;
 mod client;
+mod csv;
 mod describe;
+mod export;
+mod import_ca;
 mod init;
+mod intermediate;
 mod list;
+mod password;
+mod renew;
 mod report;
+mod revoke;
+mod rotate_ca;
 mod server;
 mod show;
+mod sign;
 mod verify;
 
 use std::io;
@@ -48,10 +59,73 @@ enum Command {
     /// Issue the certificate that the gateway shows to its clients
     Server(server::Arguments),
     /// Issue a certificate for one client
+    ///
+    /// With --from, one line of a table for each client: the columns name, cn, san (names with spaces between them),
+    /// days, key_type; only name is needed, and the other flags stand for cells that are empty. Clients that are
+    /// there are skipped, so a run that was interrupted is run again.
     Client(client::Arguments),
+    /// Make a CA below this one, in a folder of its own
+    ///
+    /// The new CA gets a folder of its own, in which every command works: gateway certs --dir FOLDER client. What it
+    /// issues carries the chain, and is trusted by whoever trusts the CA above it.
+    Intermediate(intermediate::Arguments),
+    /// Take over a CA that openssl, easy-rsa, step or cfssl made
+    ///
+    /// The certificate stays as it is; what it issued before stays valid. The key may be PKCS#8 (encrypted or not),
+    /// PKCS#1 or SEC 1, and is kept as PKCS#8 without a password, mode 0600.
+    ImportCa(import_ca::Arguments),
+    /// Put a new CA in the place of this one, step by step
+    ///
+    /// Three steps, in which nobody is refused at any moment:
+    ///
+    /// 1. `rotate-ca` makes the new CA, signed by the old one too, and puts both into ca.crt. From then on it issues.
+    ///    Give ca.crt to everybody who has it; let the gateway reload.
+    ///
+    /// 2. `renew --previous-ca` renews what the old CA issued; `list` shows as previous_ca what is left, and so does
+    ///    `rotate-ca` run again. Hand out the new certificates.
+    ///
+    /// 3. `rotate-ca --finish` drops the old CA. Give ca.crt to everybody once more; let the gateway reload.
+    #[command(verbatim_doc_comment)]
+    RotateCa(rotate_ca::Arguments),
+    /// Make whatever of CA, server's and clients' certificates is missing; renew what ends soon
+    ///
+    /// Running it again changes nothing until a certificate ends within a third of its life, is no longer valid, or
+    /// other hosts are named. The CA is made once and never replaced. A running gateway takes up what is new on
+    /// SIGHUP.
+    Bootstrap(bootstrap::Arguments),
+    /// Sign somebody's certificate signing request, on your terms
+    ///
+    /// Of the request only the public key is taken. What else it asks for (CA:TRUE, key usages, subject, names) is
+    /// told and ignored, unless a flag below takes it over. CA:TRUE and key usages never are.
+    Sign(sign::Arguments),
+    /// Issue certificates again: same names, new serial number, new key
+    ///
+    /// The new certificate takes the place of the old one, which stays valid until it ends or is revoked. Subject,
+    /// names and lifetime are the old one's.
+    Renew(renew::Arguments),
+    /// Revoke certificates: in the index and on the revocation list
+    ///
+    /// A name stands for every certificate of that name that has not expired. What is revoked stays revoked. All that
+    /// are named are revoked, or none.
+    Revoke(revoke::RevokeArguments),
+    /// Sign the revocation list anew
+    ///
+    /// The list keeps every entry it has, and its number grows. Commands that open the CA's key do this by themselves
+    /// when the list has passed half its life.
+    Crl(revoke::CrlArguments),
+    /// Write a certificate and its key in another form: PKCS#12, one PEM file, DER
+    ///
+    /// A file with a private key in it is written with mode 0600. Java (keytool, KeyStore) reads PKCS#12 as it is;
+    /// there is no JKS.
+    Export(export::Arguments),
     /// List every certificate in the folder, and how it stands
-    List,
-    /// Describe certificates, revocation lists and keys in a file
+    ///
+    /// States: valid; previous_ca (issued by the CA that `rotate-ca` is replacing); replaced, missing, unrecorded,
+    /// orphaned, not_yet_valid, expired, revoked.
+    List(list::Arguments),
+    /// Describe certificates, requests, revocation lists and keys in a file, or what a server shows
+    ///
+    /// Nothing is judged here, only told: see `gateway certs verify`.
     Show(show::Arguments),
     /// Say whether the gateway would accept a client's certificate, or clients the server's
     Verify(verify::Arguments),
@@ -86,6 +160,16 @@ impl Issuing {
 
 /// A century: longer is a typing error.
 const DAYS: std::ops::RangeInclusive<i64> = 1..=36_500;
+
+/// A time from now in whole days, as in `30d` or `4w`.
+fn days_ahead(text: &str) -> Result<u32, String> {
+    let (number, unit) = match text.strip_suffix('w') {
+        Some(number) => (number, 7),
+        None => (text.strip_suffix('d').unwrap_or(text), 1),
+    };
+    let days = number.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
+    days.filter(|&days| i64::from(days) <= *DAYS.end()).ok_or_else(|| "it is no time like 30d or 4w".to_owned())
+}
 
 /// How a subcommand that failed ends, and what it says.
 struct Failure {
@@ -130,7 +214,16 @@ pub(super) fn run(arguments: Arguments) -> Exit {
         Command::Init(arguments) => init::run(&store, arguments, format),
         Command::Server(arguments) => server::run(&store, arguments, format),
         Command::Client(arguments) => client::run(&store, arguments, format),
-        Command::List => list::run(&store, format),
+        Command::Intermediate(arguments) => intermediate::run(&store, arguments, format),
+        Command::ImportCa(arguments) => import_ca::run(&store, &arguments, format),
+        Command::RotateCa(arguments) => rotate_ca::run(&store, arguments, format),
+        Command::Bootstrap(arguments) => bootstrap::run(&store, arguments, format),
+        Command::Sign(arguments) => sign::run(&store, arguments, format),
+        Command::Renew(arguments) => renew::run(&store, arguments, format),
+        Command::Revoke(arguments) => revoke::revoke(&store, &arguments, format),
+        Command::Crl(arguments) => revoke::crl(&store, &arguments, format),
+        Command::Export(arguments) => export::run(&store, &arguments, format),
+        Command::List(arguments) => list::run(&store, &arguments, format),
         Command::Show(arguments) => show::run(&store, &arguments, format),
         Command::Verify(arguments) => verify::run(&store, arguments, format),
     };

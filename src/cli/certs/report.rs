@@ -1,9 +1,12 @@
 //! What a subcommand that issued something says: the files, what is in them, and what to do next.
 
-use serde_json::json;
+use std::path::Path;
+
+use serde_json::{Value, json};
 
 use super::{Format, command_line, json_path, quoted};
 use crate::cli::output;
+use crate::identity::CertificateFacts;
 use crate::pki::{Issued, Kind, Store, days_between, rfc3339};
 
 /// What usually comes next.
@@ -15,6 +18,8 @@ pub(super) enum Next {
     Client,
     /// A call with the client's certificate.
     Call,
+    /// To give the certificate to who has its key.
+    Hand,
 }
 
 pub(super) fn report(store: &Store, issued: &Issued, next: Next, format: Format) {
@@ -40,13 +45,32 @@ fn text(store: &Store, issued: &Issued, next: Next) {
     output::line(format_args!("serial: {}", facts.serial));
     let days = days_between(store.now(), facts.not_after);
     output::line(format_args!("valid until: {} ({days} days left)", rfc3339(facts.not_after)));
+    if let Next::Hand = next {
+        return;
+    }
     output::line(format_args!("next: {}", next_command(store, issued, next)));
 }
 
-fn json(store: &Store, issued: &Issued) -> serde_json::Value {
-    let facts = &issued.facts;
+pub(super) fn json(store: &Store, issued: &Issued) -> Value {
+    let mut object = describe(store, &issued.facts);
+    if let (Some(fields), Value::Object(more)) = (
+        object.as_object_mut(),
+        json!({
+            "kind": issued.kind,
+            "certificate": json_path(&issued.certificate),
+            "key": json_path(&issued.key),
+            "files": issued.files.iter().map(|file| json_path(file)).collect::<Vec<_>>(),
+            "warnings": issued.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }),
+    ) {
+        fields.extend(more);
+    }
+    object
+}
+
+/// What a certificate says.
+pub(super) fn describe(store: &Store, facts: &CertificateFacts) -> Value {
     json!({
-        "kind": issued.kind,
         "subject": facts.subject,
         "subject_alt_names": facts.san_text().split(',').filter(|name| !name.is_empty()).collect::<Vec<_>>(),
         "serial": facts.serial,
@@ -54,10 +78,6 @@ fn json(store: &Store, issued: &Issued) -> serde_json::Value {
         "not_before": rfc3339(facts.not_before),
         "not_after": rfc3339(facts.not_after),
         "days_left": days_between(store.now(), facts.not_after),
-        "certificate": json_path(&issued.certificate),
-        "key": json_path(&issued.key),
-        "files": issued.files.iter().map(|file| json_path(file)).collect::<Vec<_>>(),
-        "warnings": issued.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 
@@ -65,11 +85,16 @@ fn next_command(store: &Store, issued: &Issued, next: Next) -> String {
     match next {
         Next::Server => command_line(store, "server"),
         Next::Client => command_line(store, "client"),
-        Next::Call => format!(
-            "curl --cacert {} --cert {} --key {} https://localhost:8443/",
-            quoted(&store.authority_certificate().to_string_lossy()),
-            quoted(&issued.certificate.to_string_lossy()),
-            quoted(&issued.key.to_string_lossy()),
-        ),
+        Next::Call | Next::Hand => call(store, &issued.certificate, &issued.key),
     }
+}
+
+/// A call with a client's certificate.
+pub(super) fn call(store: &Store, certificate: &Path, key: &Path) -> String {
+    format!(
+        "curl --cacert {} --cert {} --key {} https://localhost:8443/",
+        quoted(&store.authority_certificate().to_string_lossy()),
+        quoted(&certificate.to_string_lossy()),
+        quoted(&key.to_string_lossy()),
+    )
 }

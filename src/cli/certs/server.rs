@@ -8,6 +8,7 @@ use crate::identity::SubjectAltName;
 use crate::pki::{ServerRequest, Store, Validity, parse_server_name};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example: gateway certs server --name api.example.com")]
 pub(super) struct Arguments {
     /// The host that clients call: a DNS name (*.example.com too) or an IP address [default: localhost, 127.0.0.1, ::1]
     #[arg(long, value_name = "HOST", value_parser = parse_server_name)]

@@ -12,13 +12,14 @@ use super::show::{find, read};
 use super::{Exit, Failure, Format, json_path};
 use crate::cli::output;
 use crate::identity::{CertificateFacts, hex_lower, sha256};
-use crate::pki::{Kind, Store, certificates, verify_server};
+use crate::pki::{Kind, Store, certificates, revoked_on, rfc3339, verify_server};
 use crate::tls::TrustStore;
 
 /// As many intermediates as the gateway takes unless it is configured otherwise.
 const MAX_CHAIN_DEPTH: usize = 4;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example: gateway certs verify client-1")]
 pub(super) struct Arguments {
     /// A file, or a name in the folder: server, or a client's
     #[arg(value_name = "FILE|NAME")]
@@ -27,6 +28,10 @@ pub(super) struct Arguments {
     /// The CAs to trust [default: ca.crt in the folder]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+
+    /// The revocation lists to look it up in [default: ca.crl in the folder, unless --ca names other CAs]
+    #[arg(long, value_name = "FILE")]
+    crl: Option<PathBuf>,
 
     /// Judge it as this [default: what it was issued for, and client for what was not issued here]
     #[arg(long, value_enum)]
@@ -54,6 +59,8 @@ pub(super) fn run(store: &Store, arguments: Arguments, format: Format) -> Result
         Some(purpose) => purpose,
         None => purpose_of(store, &chain)?,
     };
+    let own = store.authority_certificate().with_file_name("ca.crl");
+    let lists = arguments.crl.or_else(|| (arguments.ca.is_none() && own.exists()).then_some(own));
     let ca = arguments.ca.unwrap_or_else(|| store.authority_certificate());
     let ca_bytes = read(&ca).map_err(|failure| Failure { exit: Exit::Usage, ..failure })?;
     let trust = TrustStore::from_pem(&[(ca.display().to_string(), ca_bytes.clone())], MAX_CHAIN_DEPTH)
@@ -71,8 +78,26 @@ pub(super) fn run(store: &Store, arguments: Arguments, format: Format) -> Result
                 .map(|problem| Verdict { word: problem.as_str(), sentence: problem.to_string() })
         }
     };
+    let refusal = match (refusal, lists) {
+        (None, Some(lists)) => on_list(&lists, &chain)?,
+        (refusal, _) => refusal,
+    };
     say(&path, &ca, purpose, &chain, refusal.as_ref(), format);
     Ok(if refusal.is_none() { Exit::Fine } else { Exit::Finding })
+}
+
+fn on_list(path: &Path, chain: &[CertificateDer<'_>]) -> Result<Option<Verdict>, Failure> {
+    let lists = read(path).map_err(|failure| Failure { exit: Exit::Usage, ..failure })?;
+    for der in chain {
+        let found =
+            revoked_on(&lists, der).map_err(|problem| Failure::usage(format!("{} {problem}", path.display())))?;
+        if let Some((since, reason)) = found {
+            let (since, reason) = (rfc3339(since), reason.as_str());
+            let sentence = format!("It was revoked at {since} ({reason}), says {}.", path.display());
+            return Ok(Some(Verdict { word: "revoked", sentence }));
+        }
+    }
+    Ok(None)
 }
 
 fn say(
@@ -129,6 +154,6 @@ fn purpose_of(store: &Store, chain: &[CertificateDer<'_>]) -> Result<Purpose, Fa
     let digest = chain.first().map(|leaf| hex_lower(&sha256(leaf))).unwrap_or_default();
     Ok(match store.recorded_kind(&digest)? {
         Some(Kind::Server) => Purpose::Server,
-        Some(Kind::Client | Kind::Authority) | None => Purpose::Client,
+        Some(Kind::Client | Kind::Authority | Kind::Intermediate) | None => Purpose::Client,
     })
 }

@@ -4,36 +4,37 @@
 
 mod headers;
 mod routes;
+mod tls;
+mod upstream_tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Origin};
-use super::file::{ClientAuth, Drain, File, Listener, Mode, Timeouts, Upstream};
+use super::file::{AdminAddress, ClientAuth, Drain, File, Health, Listener, Mode, Timeouts, Upstream};
 use super::quantity::print_duration;
 use super::reader::{Located, Shape as _};
 use super::settings::{Config, HealthListener};
-use crate::{drain, listen, proxy, tls, upstream};
+use crate::{drain, listen, proxy, upstream};
 
 /// Checks a file. The configuration is `None` when something that it cannot be without was refused; the caller looks
 /// for errors among the diagnostics before it uses one.
 pub fn check(file: File, said: &mut Vec<Diagnostic>) -> Option<Config> {
-    addresses(&file.listener, file.health.address.as_ref(), said);
-    trust(&file.client_auth, said);
+    let admin = admin_address(&file.admin, said);
+    addresses(&file.listener, file.health.address.as_ref(), admin.as_ref(), said);
+    tls::check(&file, said);
+    balancer(&file.client_auth, &file.health, said);
     routes::check(&file, said);
     headers::check(&file.headers, said);
     client_timeouts(&file.timeouts, said);
     draining(&file.drain, said);
     for one in &file.upstreams {
         upstream_settings(one, said);
+        upstream_tls::check(one, said);
     }
     let routes = file.routes.into_iter().map(routes::settings).collect::<Option<Vec<_>>>()?;
     let upstreams = file.upstreams.into_iter().map(settings_of).collect::<Option<Vec<_>>>()?;
-    let ca = file.client_auth.ca.value.into_iter().map(|ca| ca.value).collect();
-    let client_auth = match file.client_auth.mode.value {
-        Mode::Optional => tls::ClientAuth::Optional { ca, max_chain_depth: file.client_auth.max_chain_depth },
-        Mode::Off => tls::ClientAuth::Off,
-    };
+    let tls = tls::settings(file.tls, file.client_auth);
     Some(Config {
         workers: file.workers,
         listener: listen::Settings {
@@ -41,12 +42,7 @@ pub fn check(file: File, said: &mut Vec<Diagnostic>) -> Option<Config> {
             max_connections: file.listener.max_connections,
         },
         health: file.health.address.map(|address| HealthListener { address: address.value }),
-        tls: tls::Settings {
-            certificate: file.tls.certificate,
-            private_key: file.tls.private_key,
-            min_version: file.tls.min_version,
-            client_auth,
-        },
+        tls,
         proxy: proxy::Settings {
             health_path: file.health.path.value,
             routes,
@@ -55,15 +51,24 @@ pub fn check(file: File, said: &mut Vec<Diagnostic>) -> Option<Config> {
             timeouts: file.timeouts.settings,
         },
         upstreams,
+        tests: file.tests,
         drain: drain::Settings { delay: file.drain.delay.value, timeout: file.drain.timeout.value },
         logs: file.logs,
+        admin: admin.map(|address| address.value),
     })
 }
 
 /// Two listeners on one address, or one on every address of the machine and one on a port of it, cannot both be bound.
-fn addresses(listener: &Listener, health: Option<&Located<SocketAddr>>, said: &mut Vec<Diagnostic>) {
+fn addresses(
+    listener: &Listener,
+    health: Option<&Located<SocketAddr>>,
+    admin: Option<&Located<SocketAddr>>,
+    said: &mut Vec<Diagnostic>,
+) {
     let mut seen: Vec<&Located<SocketAddr>> = Vec::new();
-    for address in listener.addresses.iter().chain(health) {
+    // The default of the admin listener gives way to what somebody wrote.
+    let admin = admin.filter(|address| address.origin != Origin::Default);
+    for address in listener.addresses.iter().chain(health).chain(admin) {
         if let Some(other) = seen.iter().find(|other| clash(other.value, address.value)) {
             let message = if other.value == address.value {
                 format!("{} is listened on already", address.value)
@@ -86,13 +91,32 @@ fn clash(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && same_host
 }
 
-fn trust(client_auth: &ClientAuth, said: &mut Vec<Diagnostic>) {
-    let ca = &client_auth.ca;
-    if client_auth.mode.value == Mode::Optional && ca.sound && ca.value.is_empty() {
-        let error =
-            Diagnostic::error(ca.origin.clone(), "client_auth.ca: there is no CA to judge client certificates by");
-        said.push(error.help("name at least one file of CA certificates, as in ca = [\"certs/ca.crt\"]"));
+/// The admin listener asks nobody who they are.
+fn admin_address(admin: &Located<AdminAddress>, said: &mut Vec<Diagnostic>) -> Option<Located<SocketAddr>> {
+    let AdminAddress::At(address) = admin.value else { return None };
+    if admin.sound && !address.ip().is_loopback() {
+        let message =
+            format!("admin.address: whoever reaches {address} can read the configuration and drain the gateway");
+        let warning = Diagnostic::warning(admin.origin.clone(), message);
+        said.push(warning.help("listen on 127.0.0.1, or let nobody else through to this port"));
     }
+    Some(Located { value: address, origin: admin.origin.clone(), sound: admin.sound })
+}
+
+/// A load balancer has no certificate, and sends none that would do.
+fn balancer(client_auth: &ClientAuth, health: &Health, said: &mut Vec<Diagnostic>) {
+    let (mode, invalid) = (&client_auth.mode, &client_auth.invalid);
+    if !mode.sound || !invalid.sound || mode.value == Mode::Off || health.address.is_some() {
+        return;
+    }
+    let (what, origin) = match (mode.value, invalid.value) {
+        (Mode::Required, _) => ("mode = \"required\"", &mode.origin),
+        (_, crate::tls::Unfit::Reject) => ("invalid = \"reject\"", &invalid.origin),
+        _ => return,
+    };
+    let message = format!("client_auth: with {what} a load balancer's health check may be refused in the handshake");
+    let warning = Diagnostic::warning(origin.clone(), message);
+    said.push(warning.help("give it the plain listener, as in [health] address = \"0.0.0.0:8081\""));
 }
 
 fn client_timeouts(timeouts: &Timeouts, said: &mut Vec<Diagnostic>) {
@@ -135,7 +159,8 @@ fn upstream_settings(one: &Upstream, said: &mut Vec<Diagnostic>) {
         said.push(Diagnostic::error(origin.origin.clone(), message));
     }
     let idle = &one.keepalive_idle;
-    if idle.sound && idle.value >= Duration::from_secs(2) {
+    // Over HTTP/2 the upstream says which requests it did not see.
+    if one.protocol == crate::tls::Protocol::Http1 && idle.sound && idle.value >= Duration::from_secs(2) {
         let path = format!("upstream.{}.keepalive_idle", one.name);
         let hint = "it must be shorter than the upstream's own, or requests meet a connection that is being closed";
         said.push(if idle.value >= Duration::from_secs(5) {
@@ -149,12 +174,20 @@ fn upstream_settings(one: &Upstream, said: &mut Vec<Diagnostic>) {
 }
 
 fn settings_of(one: Upstream) -> Option<upstream::Settings> {
+    let scheme = one.urls.first()?.value.scheme;
+    let targets: Vec<_> = one.urls.into_iter().map(|url| url.value.target).collect();
     Some(upstream::Settings {
         name: one.name,
-        target: one.url?.value.0,
+        tls: upstream_tls::settings(scheme, one.tls, &targets),
+        protocol: one.protocol,
+        targets,
         keepalive_idle: one.keepalive_idle.value,
+        balance: one.balance,
+        slow_start: one.slow_start,
+        zones: one.zones,
         dns: one.dns.settings,
         timeouts: one.timeouts,
-        max_connections: one.max_connections,
+        health: one.health,
+        limits: one.limits,
     })
 }

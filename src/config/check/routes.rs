@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::config::diagnostic::{Diagnostic, Origin, quoted};
-use crate::config::file::{File, Mode, Route};
-use crate::config::reader::nearest;
-use crate::policy::Access;
+use crate::config::file::{File, Route};
+use crate::config::reader::{Located, nearest};
+use crate::policy::{Access, Rule, Rules};
 use crate::proxy::{Action, RouteSettings};
 use crate::route::{PathPattern, RouteSpec, RouteTable};
 
@@ -18,8 +18,10 @@ pub(super) fn check(file: &File, said: &mut Vec<Diagnostic>) {
         target(route, &names, said);
         prefix(route, said);
         access(route, file, said);
+        rules(route, said);
         body(route, said);
     }
+    whole_certificates(&file.routes, said);
     // A route whose upstream is misspelled, or could not be read, may have been the one that is missed here.
     let unsure = file.routes.is_empty()
         || file.routes.iter().any(|route| match &route.upstream {
@@ -44,13 +46,17 @@ pub(super) fn settings(route: Route) -> Option<RouteSettings> {
         (None, Some(name)) => Action::Forward(name.value),
         (None, None) => return None,
     };
+    let of_list = |list: Located<Vec<Located<Rule>>>| list.value.into_iter().map(|rule| rule.value).collect();
+    let rules = Rules { allow: route.allow.map(of_list), deny: of_list(route.deny) };
     Some(RouteSettings {
         spec: RouteSpec { path: route.path?.value, host: route.host.map(|host| host.value), methods: route.methods },
-        access: if route.public.value { Access::Public } else { Access::Certificate },
+        access: if route.public.value { Access::Public } else { Access::Certificate(rules) },
         action,
-        forward_client_cert: route.forward_client_cert,
+        forward_client_cert: route.forward_client_cert.value.into_iter().map(|dialect| dialect.value).collect(),
         max_request_body: route.max_request_body.value.0,
         strip_prefix: route.strip_prefix.map(|prefix| prefix.value),
+        websocket: route.websocket,
+        retry: route.retry,
     })
 }
 
@@ -151,8 +157,11 @@ fn body(route: &Route, said: &mut Vec<Diagnostic>) {
 
 fn access(route: &Route, file: &File, said: &mut Vec<Diagnostic>) {
     let public = &route.public;
-    let mode = &file.client_auth.mode;
-    if public.sound && !public.value && mode.sound && mode.value == Mode::Off {
+    let host = route.host.as_ref().map(|host| &host.value);
+    if public.sound
+        && !public.value
+        && let Some(mode) = super::tls::silent_mode(file, host)
+    {
         let what = match &route.path {
             Some(path) => format!("the route {}", path.value),
             None => "a route".to_owned(),
@@ -166,5 +175,33 @@ fn access(route: &Route, file: &File, said: &mut Vec<Diagnostic>) {
         let message =
             "this route lets anybody reach the upstream without a certificate, on every path no other route has";
         said.push(Diagnostic::warning(public.origin.clone(), message).help("name the paths that are public"));
+    }
+}
+
+/// Who is not let in with a certificate would leave it away and come in without one.
+fn rules(route: &Route, said: &mut Vec<Diagnostic>) {
+    if !route.public.sound || !route.public.value {
+        return;
+    }
+    let keys = [
+        ("allow", route.allow.as_ref().map(|allow| &allow.origin)),
+        ("deny", Some(&route.deny.origin).filter(|_| !route.deny.value.is_empty())),
+        ("require", Some(&route.require.origin).filter(|_| !route.require.value.is_empty())),
+    ];
+    for (key, origin) in keys {
+        let Some(origin) = origin else { continue };
+        let message = format!("route.{key}: the route lets in anybody, because it has public = true");
+        said.push(Diagnostic::error(origin.clone(), message).help(format!("remove `public`, or `{key}`")));
+    }
+}
+
+/// Said once, for the first route: a note for each would drown the rest.
+fn whole_certificates(routes: &[Route], said: &mut Vec<Diagnostic>) {
+    let mut dialects = routes.iter().flat_map(|route| &route.forward_client_cert.value);
+    if let Some(dialect) = dialects.find(|dialect| dialect.value.sends_whole_certificates()) {
+        let message = "route.forward_client_cert: a certificate of more than about 6 KiB, or a chain of them, makes a \
+                       field of over 8190 bytes, which gunicorn and others refuse; such a field is left out";
+        let note = Diagnostic::note(dialect.origin.clone(), message);
+        said.push(note.help("\"nginx\" and \"xfcc\" tell the names alone, and stay short"));
     }
 }

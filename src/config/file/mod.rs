@@ -3,16 +3,21 @@
 //! What concerns one value is checked here; what concerns several is the check's part.
 
 mod route;
+mod rule;
 mod sections;
+mod test;
+mod tls;
 mod upstream;
 
 pub use route::Route;
-pub use sections::{ClientAuth, Drain, Headers, Health, Listener, Mode, Timeouts, Tls};
-pub use upstream::Upstream;
+pub use sections::{AdminAddress, ClientAuth, Drain, Headers, Health, Listener, Mode, Timeouts};
+pub use tls::{Certificates, Sni, Tls};
+pub use upstream::{Scheme, Tls as UpstreamTls, Upstream};
 
 use toml::de::DeTable;
 
-use super::reader::{Reader, Table};
+use super::reader::{Located, Reader, Table};
+use super::settings::PolicyTest;
 use crate::{proxy, telemetry};
 
 /// A file, read.
@@ -32,6 +37,8 @@ pub struct File {
     pub upstreams: Vec<Upstream>,
     /// `[[route]]`, or the one that stands in when there is none.
     pub routes: Vec<Route>,
+    /// `[[test]]`.
+    pub tests: Vec<PolicyTest>,
     /// `[headers]`.
     pub headers: Headers,
     /// `[limits]`.
@@ -42,6 +49,8 @@ pub struct File {
     pub drain: Drain,
     /// `[logs]`.
     pub logs: telemetry::Settings,
+    /// `[admin] address`.
+    pub admin: Located<AdminAddress>,
 }
 
 /// Reads the sections in the order in which they are printed. Whether standard output is a terminal decides one default.
@@ -54,16 +63,32 @@ pub fn read<'a>(
     let workers = sections::runtime(&root);
     let listener = sections::listener(&root);
     let health = sections::health(&root);
-    let tls = sections::tls(&root);
-    let client_auth = sections::client_auth(&root);
+    let (tls, client_auth) = tls::tls(&root);
     let upstreams = upstream::read(&root);
     let routes = route::read(&root, upstreams.as_deref());
     let upstreams = upstreams.unwrap_or_default();
+    let tests = test::read(&root);
     let headers = sections::headers(&root);
     let limits = sections::limits(&root);
     let timeouts = sections::timeouts(&root);
     let drain = sections::drain(&root);
     let logs = sections::logs(&root, default_format);
+    let admin = sections::admin(&root);
     root.finish();
-    File { workers, listener, health, tls, client_auth, upstreams, routes, headers, limits, timeouts, drain, logs }
+    File {
+        workers,
+        listener,
+        health,
+        tls,
+        client_auth,
+        upstreams,
+        routes,
+        tests,
+        headers,
+        limits,
+        timeouts,
+        drain,
+        logs,
+        admin,
+    }
 }

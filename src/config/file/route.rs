@@ -6,7 +6,10 @@ use http::{HeaderValue, Method, StatusCode};
 use super::upstream::Upstream;
 use crate::config::diagnostic::{Diagnostic, Origin, quoted};
 use crate::config::reader::{Item, Located, Problem, Section, Shape, Size, Table, choose};
-use crate::route::{HostPattern, PathPattern};
+use crate::net::HostPattern;
+use crate::policy::Rule;
+use crate::proxy::Dialect;
+use crate::route::PathPattern;
 
 /// `[[route]]`.
 #[derive(Debug)]
@@ -23,16 +26,26 @@ pub struct Route {
     pub comparable: bool,
     /// Whether anybody is let in.
     pub public: Located<bool>,
+    /// What it asks for; empty when it does not say.
+    pub require: Located<Vec<Located<Requirement>>>,
+    /// Whom it lets in; `None` is every verified certificate.
+    pub allow: Option<Located<Vec<Located<Rule>>>>,
+    /// Whom it does not.
+    pub deny: Located<Vec<Located<Rule>>>,
     /// The upstream it goes to.
     pub upstream: Option<Located<String>>,
     /// The answer it gives.
     pub respond: Option<Respond>,
-    /// Whether the client's certificate is described.
-    pub forward_client_cert: bool,
+    /// How the client's certificate is described.
+    pub forward_client_cert: Located<Vec<Located<Dialect>>>,
     /// The longest body.
     pub max_request_body: Located<Size>,
     /// What is cut from the front of the path.
     pub strip_prefix: Option<Located<String>>,
+    /// Whether a connection may become a WebSocket.
+    pub websocket: bool,
+    /// Whether requests may be sent a second time.
+    pub retry: bool,
 }
 
 /// `respond = { … }`.
@@ -94,10 +107,24 @@ fn one(table: &Table<'_>, names: &[&str], only: Option<&str>) -> Route {
     let methods = table.list("methods").filled("leave `methods` out to take every method").distinct().optional();
     let comparable = path.is_some() && methods.sound && (host.is_some() || !table.has("host"));
     let public = table.key("public").or(false);
-    let forward_client_cert = table.list("forward_client_cert").distinct().or(vec![Dialect::Nginx]).value;
+    let require = table.list("require").filled("leave `require` out; a route for anybody has public = true");
+    let require = require.distinct().optional();
+    let allow =
+        table.list("allow").filled("it would let nobody in; leave `allow` out to let in every verified certificate");
+    let allow = allow.distinct().optional();
+    let allow = table.has("allow").then_some(allow);
+    let deny = table.list("deny").distinct().or(Vec::new());
+    let forward_client_cert = table.list("forward_client_cert").distinct().or(vec![Dialect::Nginx]);
     let max_request_body = table.key("max_request_body").or(Size(10 << 20));
     let strip_prefix = table.key::<String>("strip_prefix").check(|prefix| strippable(prefix)).optional();
-    table.list::<Upgrade>("upgrades").or(Vec::new());
+    let retry = table.key("retry").or(true).value;
+    // A route that answers by itself has nobody to speak another protocol with.
+    let upgradable = if table.has("respond") { Vec::new() } else { vec![Upgrade::WebSocket] };
+    let upgrades = table.list("upgrades").distinct().or(upgradable);
+    if table.has("respond") && !upgrades.value.is_empty() {
+        let error = Diagnostic::error(upgrades.origin, "the route answers by itself, so no connection can be upgraded");
+        table.reader().report(error.help("remove `upgrades`"));
+    }
     let respond = table.inline("respond", Section::Respond(index(table.section())), respond);
     match (table.has("upstream"), table.has("respond")) {
         (true, true) => {
@@ -123,11 +150,16 @@ fn one(table: &Table<'_>, names: &[&str], only: Option<&str>) -> Route {
         methods: methods.value.into_iter().map(|method| method.value).collect(),
         comparable,
         public,
+        require,
+        allow,
+        deny,
         upstream,
         respond,
-        forward_client_cert: !forward_client_cert.is_empty(),
+        forward_client_cert,
         max_request_body,
         strip_prefix,
+        websocket: !upgrades.value.is_empty(),
+        retry,
     }
 }
 
@@ -176,33 +208,54 @@ fn strippable(prefix: &str) -> Result<(), Problem> {
     }
 }
 
-/// A family of headers that describe the client's certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dialect {
-    Nginx,
-}
+const DIALECTS: [(&str, Dialect); 5] = [
+    ("nginx", Dialect::Nginx),
+    ("rfc9440", Dialect::Rfc9440),
+    ("xfcc", Dialect::Xfcc),
+    ("alb", Dialect::Alb),
+    ("traefik", Dialect::Traefik),
+];
 
 impl Shape for Dialect {
     fn read(item: &Item<'_>) -> Result<Self, Problem> {
-        choose(item, &[("nginx", Self::Nginx)], &["rfc9440", "xfcc", "alb", "traefik"])
+        choose(item, &DIALECTS, &[])
     }
 
     fn print(&self) -> String {
-        "\"nginx\"".to_owned()
+        let word = DIALECTS.iter().find(|(_, dialect)| dialect == self).map_or("", |(word, _)| word);
+        format!("\"{word}\"")
     }
 }
 
-/// A protocol that a connection may change to; there is none yet.
+/// What a client has to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Upgrade {}
+pub enum Requirement {
+    /// A verified certificate.
+    Mtls,
+}
 
-impl Shape for Upgrade {
+impl Shape for Requirement {
     fn read(item: &Item<'_>) -> Result<Self, Problem> {
-        let text = item.string("an empty list")?;
-        Err(Problem::new(format!("upgrades to {} are not available in this version", quoted(&text))).help("write []"))
+        choose(item, &[("mtls", Self::Mtls)], &["jwt", "token"])
     }
 
     fn print(&self) -> String {
-        match *self {}
+        "\"mtls\"".to_owned()
+    }
+}
+
+/// A protocol that a connection may change to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upgrade {
+    WebSocket,
+}
+
+impl Shape for Upgrade {
+    fn read(item: &Item<'_>) -> Result<Self, Problem> {
+        choose(item, &[("websocket", Self::WebSocket)], &[])
+    }
+
+    fn print(&self) -> String {
+        "\"websocket\"".to_owned()
     }
 }

@@ -10,7 +10,7 @@ use crate::config::diagnostic::quoted;
 use crate::config::reader::{Item, Located, Problem, Section, Shape, Size, Table, choose};
 use crate::route::PathPattern;
 use crate::telemetry::LogFormat;
-use crate::tls::{MinVersion, PemSource};
+use crate::tls::{CrlScope, PemSource, RevocationSettings, StaleCrl, Unfit};
 use crate::{proxy, telemetry};
 
 /// What a deadline on the client's side may be. None can be switched off: every wait has an end.
@@ -34,26 +34,21 @@ pub struct Health {
     pub address: Option<Located<SocketAddr>>,
 }
 
-/// `[tls]`.
-#[derive(Debug)]
-pub struct Tls {
-    /// The chain.
-    pub certificate: PemSource,
-    /// The key.
-    pub private_key: PemSource,
-    /// The oldest version.
-    pub min_version: MinVersion,
-}
-
 /// `[client_auth]`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ClientAuth {
     /// Whether a certificate is asked for.
     pub mode: Located<Mode>,
     /// Trust anchors.
     pub ca: Located<Vec<Located<PemSource>>>,
+    /// What becomes of a bad certificate.
+    pub invalid: Located<Unfit>,
     /// 0 to 6.
     pub max_chain_depth: usize,
+    /// Revocation.
+    pub revocation: RevocationSettings,
+    /// Up to a year.
+    pub expiry_notice: Duration,
 }
 
 /// Whether a client certificate is asked for.
@@ -61,6 +56,8 @@ pub struct ClientAuth {
 pub enum Mode {
     /// Asked for, not demanded.
     Optional,
+    /// Demanded in the handshake.
+    Required,
     /// Not asked for.
     Off,
 }
@@ -90,6 +87,15 @@ pub struct Drain {
     pub delay: Located<Duration>,
     /// From the signal to the end.
     pub timeout: Located<Duration>,
+}
+
+/// `[admin] address`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// There is an admin listener here.
+    At(SocketAddr),
+    /// There is none.
+    Off,
 }
 
 pub(super) fn runtime(root: &Table<'_>) -> usize {
@@ -126,24 +132,38 @@ pub(super) fn health(root: &Table<'_>) -> Health {
     })
 }
 
-pub(super) fn tls(root: &Table<'_>) -> Tls {
-    root.subsection("tls", Section::Plain("tls"), |table| {
-        let certificate = table.key("certificate").or(PemSource::File("certs/server.crt".into())).value;
-        let private_key = table.key("private_key").or(PemSource::File("certs/server.key".into())).value;
-        let min_version = table.key("min_version").or(MinVersion::Tls12).value;
-        table.key("resumption").or(Resumption);
-        Tls { certificate, private_key, min_version }
-    })
+pub(super) fn client_auth(root: &Table<'_>) -> ClientAuth {
+    let defaults = ClientAuth {
+        mode: Located::default(Mode::Optional),
+        ca: Located::default(vec![Located::default(PemSource::File("certs/ca.crt".into()))]),
+        invalid: Located::default(Unfit::Forbid),
+        max_chain_depth: 4,
+        revocation: RevocationSettings::default(),
+        expiry_notice: Duration::from_hours(7 * 24),
+    };
+    root.subsection("client_auth", Section::Plain("client_auth"), |table| client_auth_keys(table, &defaults))
 }
 
-pub(super) fn client_auth(root: &Table<'_>) -> ClientAuth {
-    root.subsection("client_auth", Section::Plain("client_auth"), |table| {
-        let mode = table.key("mode").or(Mode::Optional);
-        let ca = table.list("ca").or(vec![PemSource::File("certs/ca.crt".into())]);
-        table.key("invalid").or(Invalid);
-        let max_chain_depth = number(&table.key("max_chain_depth").within(&(0..=6)).or(4));
-        ClientAuth { mode, ca, max_chain_depth }
-    })
+/// The keys of `[client_auth]`; what is not set is as in `inherited`.
+pub(super) fn client_auth_keys(table: &Table<'_>, inherited: &ClientAuth) -> ClientAuth {
+    let mode = table.key("mode").or(inherited.mode.value);
+    let ca = table.list("ca").or(inherited.ca.value.iter().map(|ca| ca.value.clone()).collect());
+    let base = &inherited.revocation;
+    let crl = table.list("crl").filled("name a file of revocation lists, or leave it out").optional();
+    let own_crl = crl.value.into_iter().map(|source| source.value).collect();
+    let deny_list = table.key::<String>("deny_list").check(|path| not_empty(path)).optional();
+    let revocation = RevocationSettings {
+        crl: if table.has("crl") { own_crl } else { base.crl.clone() },
+        crl_scope: table.key("crl_scope").or(base.crl_scope).value,
+        stale_crl: table.key("stale_crl").or(base.stale_crl).value,
+        deny_list: deny_list.map(|path| path.value.into()).or_else(|| base.deny_list.clone()),
+    };
+    let invalid = table.key("invalid").or(inherited.invalid.value);
+    let depth = i64::try_from(inherited.max_chain_depth).unwrap_or_default();
+    let max_chain_depth = number(&table.key("max_chain_depth").within(&(0..=6)).or(depth));
+    let notice = Duration::ZERO..=Duration::from_hours(365 * 24);
+    let expiry_notice = table.key("expiry_notice").within(&notice).or(inherited.expiry_notice).value;
+    ClientAuth { mode, ca, invalid, max_chain_depth, revocation, expiry_notice }
 }
 
 pub(super) fn headers(root: &Table<'_>) -> Headers {
@@ -173,6 +193,7 @@ pub(super) fn timeouts(root: &Table<'_>) -> Timeouts {
         let request_body_idle = deadline("request_body_idle", 60).value;
         let send = deadline("send", 60).value;
         let keepalive = deadline("keepalive", 75);
+        let upgrade_idle = deadline("upgrade_idle", 600).value;
         let max_connection_age = deadline("max_connection_age", 3600).value;
         let settings = proxy::Timeouts {
             tls_handshake,
@@ -180,6 +201,7 @@ pub(super) fn timeouts(root: &Table<'_>) -> Timeouts {
             request_body_idle,
             send,
             keepalive: keepalive.value,
+            upgrade_idle,
             max_connection_age,
         };
         Timeouts { settings, keepalive }
@@ -202,6 +224,12 @@ pub(super) fn logs(root: &Table<'_>, default_format: LogFormat) -> telemetry::Se
     })
 }
 
+pub(super) fn admin(root: &Table<'_>) -> Located<AdminAddress> {
+    root.subsection("admin", Section::Plain("admin"), |table| {
+        table.key("address").or(AdminAddress::At(SocketAddr::from((Ipv4Addr::LOCALHOST, 9901))))
+    })
+}
+
 /// A number whose range fits its type; the fallback is never needed.
 pub(super) fn number<T: TryFrom<i64> + Default>(located: &Located<i64>) -> T {
     T::try_from(located.value).unwrap_or_default()
@@ -211,33 +239,15 @@ fn size(located: &Located<Size>) -> u32 {
     u32::try_from(located.value.0).unwrap_or(u32::MAX)
 }
 
-impl Shape for MinVersion {
-    fn read(item: &Item<'_>) -> Result<Self, Problem> {
-        let problem = match choose(item, &[("1.2", Self::Tls12), ("1.3", Self::Tls13)], &[]) {
-            Ok(version) => return Ok(version),
-            Err(problem) => problem,
-        };
-        let unquoted = matches!(item.value(), Some(toml::de::DeValue::Float(_)));
-        Err(if unquoted { problem.help("write it in quotes: \"1.2\" or \"1.3\"") } else { problem })
-    }
-
-    fn print(&self) -> String {
-        match self {
-            Self::Tls12 => "\"1.2\"",
-            Self::Tls13 => "\"1.3\"",
-        }
-        .to_owned()
-    }
-}
-
 impl Shape for Mode {
     fn read(item: &Item<'_>) -> Result<Self, Problem> {
-        choose(item, &[("optional", Self::Optional), ("off", Self::Off)], &["required"])
+        choose(item, &[("optional", Self::Optional), ("required", Self::Required), ("off", Self::Off)], &[])
     }
 
     fn print(&self) -> String {
         match self {
             Self::Optional => "\"optional\"",
+            Self::Required => "\"required\"",
             Self::Off => "\"off\"",
         }
         .to_owned()
@@ -258,37 +268,68 @@ impl Shape for LogFormat {
     }
 }
 
-/// `resumption = "off"`.
-#[derive(Debug, Clone, Copy)]
-struct Resumption;
-
-impl Shape for Resumption {
+impl Shape for AdminAddress {
     fn read(item: &Item<'_>) -> Result<Self, Problem> {
-        let problem = match choose(item, &[("off", Self)], &[]) {
-            Ok(off) => return Ok(off),
-            Err(problem) => problem,
-        };
-        match item.string("\"off\"").as_deref() {
-            Ok("on") => Err(Problem::new("this version has no session resumption").help("write \"off\"")),
-            _ => Err(problem),
+        match item.string("an address with a port such as \"127.0.0.1:9901\", or \"off\"")?.as_ref() {
+            "off" => Ok(Self::Off),
+            text => match text.parse() {
+                Ok(address) => Ok(Self::At(address)),
+                Err(_) => Err(Problem::new(format!("{} is not an IP address with a port", quoted(text)))
+                    .help("write \"127.0.0.1:9901\", or \"off\" for no admin listener")),
+            },
         }
     }
 
     fn print(&self) -> String {
-        "\"off\"".to_owned()
+        match self {
+            Self::At(address) => address.print(),
+            Self::Off => "\"off\"".to_owned(),
+        }
     }
 }
 
-/// `invalid = "forbid"`.
-#[derive(Debug, Clone, Copy)]
-struct Invalid;
-
-impl Shape for Invalid {
+impl Shape for Unfit {
     fn read(item: &Item<'_>) -> Result<Self, Problem> {
-        choose(item, &[("forbid", Self)], &["reject"])
+        choose(item, &[("forbid", Self::Forbid), ("reject", Self::Reject)], &[])
     }
 
     fn print(&self) -> String {
-        "\"forbid\"".to_owned()
+        match self {
+            Self::Forbid => "\"forbid\"",
+            Self::Reject => "\"reject\"",
+        }
+        .to_owned()
     }
+}
+
+impl Shape for CrlScope {
+    fn read(item: &Item<'_>) -> Result<Self, Problem> {
+        choose(item, &[("leaf", Self::Leaf), ("chain", Self::Chain)], &[])
+    }
+
+    fn print(&self) -> String {
+        match self {
+            Self::Leaf => "\"leaf\"",
+            Self::Chain => "\"chain\"",
+        }
+        .to_owned()
+    }
+}
+
+impl Shape for StaleCrl {
+    fn read(item: &Item<'_>) -> Result<Self, Problem> {
+        choose(item, &[("refuse", Self::Refuse), ("accept", Self::Accept)], &[])
+    }
+
+    fn print(&self) -> String {
+        match self {
+            Self::Refuse => "\"refuse\"",
+            Self::Accept => "\"accept\"",
+        }
+        .to_owned()
+    }
+}
+
+fn not_empty(path: &str) -> Result<(), Problem> {
+    if path.is_empty() { Err(Problem::new("expected a path, found nothing")) } else { Ok(()) }
 }

@@ -55,6 +55,19 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// A value inside of this one: of a table in braces, or of a list.
+    pub fn inside(&self, value: &'a DeValue<'a>, span: Range<usize>) -> Self {
+        Self::toml(self.reader, value, span)
+    }
+
+    /// The value's place in the file; empty for the text of a flag or a variable.
+    pub fn span(&self) -> Range<usize> {
+        match &self.given {
+            Given::Toml { span, .. } => span.clone(),
+            Given::Text(_) => 0..0,
+        }
+    }
+
     /// The text of a flag or a variable; `None` for a value of the file.
     pub fn given_text(&self) -> Option<&'a str> {
         match &self.given {

@@ -129,6 +129,34 @@ impl<'t, 'a, T: Shape> List<'t, 'a, T> {
         self
     }
 
+    /// Complains when it is not set; `hint` says what to write.
+    pub fn required(self, hint: &str) -> Self {
+        if self.given.is_none() {
+            let message = format!("`{}` is missing in {}", self.name, self.table.section());
+            self.table.reader().report_missing(Diagnostic::error(self.table.origin(), message).help(hint));
+        }
+        self
+    }
+
+    /// The values, unless one was refused or `check` names one that does not go with the others.
+    pub fn check_all(
+        self,
+        check: impl FnOnce(&[Located<T>]) -> Option<(&Located<T>, Problem)>,
+    ) -> Located<Vec<Located<T>>> {
+        let (table, name) = (self.table, self.name);
+        let mut values = self.optional();
+        if values.sound
+            && let Some((one, problem)) = check(&values.value)
+        {
+            table.refuse(name, &one.origin, problem);
+            values.sound = false;
+        }
+        if !values.sound {
+            values.value.clear();
+        }
+        values
+    }
+
     /// The values, or the default.
     pub fn or(self, default: Vec<T>) -> Located<Vec<Located<T>>> {
         self.or_if_set(default, true)

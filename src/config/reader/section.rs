@@ -13,6 +13,12 @@ pub enum Section {
     Route(usize),
     /// The `respond` of the route of this index.
     Respond(usize),
+    /// The TLS profile of this index.
+    Sni(usize),
+    /// The `client_auth` of the TLS profile of this index.
+    SniClientAuth(usize),
+    /// The test of this index.
+    Test(usize),
     /// `[upstream]`, which holds upstreams by name.
     Upstreams,
     /// `[upstream.api]`.
@@ -29,6 +35,9 @@ impl Section {
             Self::Plain(name) => (*name).to_owned(),
             Self::Route(_) => "route".to_owned(),
             Self::Respond(_) => "route.respond".to_owned(),
+            Self::Sni(_) => "tls.sni".to_owned(),
+            Self::SniClientAuth(_) => "tls.sni.client_auth".to_owned(),
+            Self::Test(_) => "test".to_owned(),
             Self::Upstreams => "upstream".to_owned(),
             Self::Upstream(_) => "upstream.NAME".to_owned(),
             Self::UpstreamPart(_, part) => format!("upstream.NAME.{part}"),
@@ -42,6 +51,9 @@ impl Section {
             Self::Plain(name) => format!("{name}.{key}"),
             Self::Route(_) => format!("route.{key}"),
             Self::Respond(_) => format!("route.respond.{key}"),
+            Self::Sni(_) => format!("tls.sni.{key}"),
+            Self::SniClientAuth(_) => format!("tls.sni.client_auth.{key}"),
+            Self::Test(_) => format!("test.{key}"),
             Self::Upstreams => format!("upstream.{key}"),
             Self::Upstream(name) => format!("upstream.{name}.{key}"),
             Self::UpstreamPart(name, part) => format!("upstream.{name}.{part}.{key}"),
@@ -57,6 +69,9 @@ impl fmt::Display for Section {
             Self::Plain(name) => write!(f, "[{name}]"),
             Self::Route(_) => f.write_str("[[route]]"),
             Self::Respond(_) => f.write_str("`respond` of [[route]]"),
+            Self::Sni(_) => f.write_str("[[tls.sni]]"),
+            Self::SniClientAuth(_) => f.write_str("[tls.sni.client_auth]"),
+            Self::Test(_) => f.write_str("[[test]]"),
             Self::Upstreams => f.write_str("[upstream]"),
             Self::Upstream(name) => write!(f, "[upstream.{name}]"),
             Self::UpstreamPart(name, part) => write!(f, "[upstream.{name}.{part}]"),

@@ -10,7 +10,8 @@ use super::{Item, Problem, nearest};
 use crate::config::diagnostic::quoted;
 use crate::config::interpolate::is_name;
 use crate::config::quantity::{parse_duration, parse_size, print_duration, print_size};
-use crate::route::{HostPattern, PathPattern};
+use crate::net::HostPattern;
+use crate::route::PathPattern;
 use crate::tls::PemSource;
 
 /// A type that can be read from a value and printed as TOML that reads the same.

@@ -1,80 +1,137 @@
-//! The client's certificate told to the upstream in the dialect `nginx`: made once per connection, from parsed
-//! values only.
+//! The client's certificate told to the upstream, in the dialects that the routes ask for: made once for all
+//! connections that show it, from parsed values only.
+//!
+//! Who is not believed is described in no dialect; `nginx` alone says why. A certificate's issuer may have put anything
+//! into its names, so each dialect escapes by its own rules what could read as a second field, value or name, or leaves
+//! out what its rules cannot express.
 
-use http::header::{HeaderName, HeaderValue};
+mod alb;
+mod nginx;
+mod rfc9440;
+mod text;
+mod traefik;
+mod xfcc;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::clock::WallTime;
-use crate::identity::{CertificateFacts, ClientCert};
+use crate::identity::{CertificateFacts, ClientCert, SubjectAltName};
+use crate::proxy::settings::Dialect;
+use crate::tls::ProfileId;
 
-/// All of them together stay below this; gunicorn refuses a field of 8190 bytes.
-const LONGEST: usize = 4 * 1024;
+/// A field with its name and line end; gunicorn refuses a longer one. What would be longer is left out.
+const LONGEST_FIELD: usize = 8190;
 
-static VERIFY: HeaderName = HeaderName::from_static("x-ssl-client-verify");
-static SUBJECT: HeaderName = HeaderName::from_static("x-ssl-client-s-dn");
-static ISSUER: HeaderName = HeaderName::from_static("x-ssl-client-i-dn");
-static SERIAL: HeaderName = HeaderName::from_static("x-ssl-client-serial");
-static SHA256: HeaderName = HeaderName::from_static("x-ssl-client-sha256");
-static NOT_AFTER: HeaderName = HeaderName::from_static("x-ssl-client-not-after");
-static SAN: HeaderName = HeaderName::from_static("x-ssl-client-san");
-static TRUNCATED: HeaderName = HeaderName::from_static("x-ssl-client-truncated");
+/// Room for the fields of most requests: to copy a table that is large enough costs less than to let one grow.
+const ROOM: usize = 24;
 
-/// The fields, ready to be copied.
+/// The sets of dialects that the routes of one configuration ask for.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct Dialects {
+    sets: Vec<Vec<Dialect>>,
+    /// URIs of the server's own certificate, by TLS profile: whom the client called.
+    own_uris: Vec<Vec<String>>,
+}
+
+/// The fields for one client, each as the beginning of a request's: one table for each set of dialects.
 #[derive(Debug)]
-pub(in crate::proxy) struct ClientCertHeaders(Vec<(HeaderName, HeaderValue)>);
+pub(in crate::proxy) struct ClientCertHeaders(Box<[HeaderMap]>);
 
-impl ClientCertHeaders {
-    /// The fields for one client.
-    pub(in crate::proxy) fn new(client: &ClientCert) -> Self {
-        let verify = match client {
-            ClientCert::Verified(_) => HeaderValue::from_static("SUCCESS"),
-            ClientCert::NotRequested | ClientCert::NotPresented => HeaderValue::from_static("NONE"),
-            ClientCert::Refused { reason, .. } => value(&format!("FAILED:{reason}")),
+/// A client that was believed.
+struct Shown<'a> {
+    facts: &'a CertificateFacts,
+    /// Its certificate and the intermediates that lead to the trust anchor, in DER.
+    path: &'a [CertificateDer<'static>],
+    own_uris: &'a [String],
+}
+
+impl Dialects {
+    /// No sets yet. `own` is what the server's own certificate says, of each profile.
+    pub(in crate::proxy) fn new<'a>(own: impl Iterator<Item = &'a CertificateFacts>) -> Self {
+        let uri = |name: &SubjectAltName| match name {
+            SubjectAltName::Uri(uri) => Some(uri.clone()),
+            _ => None,
         };
-        let mut fields = vec![(VERIFY.clone(), verify)];
-        if let Some(facts) = client.verified() {
-            describe(facts, &mut fields);
+        let uris = |own: &CertificateFacts| own.subject_alt_names.iter().filter_map(uri).collect();
+        Self { sets: Vec::new(), own_uris: own.map(uris).collect() }
+    }
+
+    /// The place of a set, which is `None` for the empty one. There are no more sets than subsets of five dialects,
+    /// however many routes.
+    pub(in crate::proxy) fn place(&mut self, mut wanted: Vec<Dialect>) -> Option<usize> {
+        wanted.sort_unstable();
+        wanted.dedup();
+        if wanted.is_empty() {
+            return None;
         }
-        Self(fields)
+        let known = self.sets.iter().position(|set| *set == wanted);
+        Some(known.unwrap_or_else(|| {
+            self.sets.push(wanted);
+            self.sets.len() - 1
+        }))
     }
 
-    /// Every field.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        self.0.iter().map(|(name, value)| (name, value))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+    /// Describes a client of this profile. `path` is what led from a believed one to the trust anchor, its own certificate first.
+    pub(in crate::proxy) fn describe(
+        &self,
+        profile: ProfileId,
+        client: &ClientCert,
+        path: &[CertificateDer<'static>],
+    ) -> ClientCertHeaders {
+        let own_uris = self.own_uris.get(profile.number()).map(Vec::as_slice).unwrap_or_default();
+        let shown = client.verified().map(|facts| Shown { facts, path, own_uris });
+        // The values are made once, and shared by the tables that have them.
+        let mut spoken: Vec<(Dialect, HeaderMap)> = Vec::new();
+        for dialect in self.sets.iter().flatten() {
+            if !spoken.iter().any(|(known, _)| known == dialect) {
+                spoken.push((*dialect, fields(*dialect, client, shown.as_ref())));
+            }
+        }
+        let table = |set: &Vec<Dialect>| {
+            let mut table = HeaderMap::with_capacity(ROOM);
+            for (_, fields) in spoken.iter().filter(|(dialect, _)| set.contains(dialect)) {
+                table.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+            }
+            // A copy has room in its index only.
+            table.clone()
+        };
+        ClientCertHeaders(self.sets.iter().map(table).collect())
     }
 }
 
-/// What does not fit is left out, the most talkative first, and the upstream is told.
-fn describe(facts: &CertificateFacts, fields: &mut Vec<(HeaderName, HeaderValue)>) {
-    let candidates = [
-        (&SERIAL, facts.serial.clone()),
-        (&SHA256, facts.sha256.clone()),
-        (&NOT_AFTER, rfc3339(facts.not_after)),
-        (&SUBJECT, facts.subject.clone()),
-        (&ISSUER, facts.issuer.clone()),
-        (&SAN, facts.san_text()),
-    ];
-    let length = |name: &HeaderName, text: &str| name.as_str().len() + text.len() + ": \r\n".len();
-    let mut left = LONGEST - length(&VERIFY, "SUCCESS") - length(&TRUNCATED, "1");
-    let mut truncated = false;
-    for (name, text) in candidates {
-        match left.checked_sub(length(name, &text)) {
-            Some(rest) => {
-                left = rest;
-                if !text.is_empty() {
-                    fields.push((name.clone(), value(&text)));
-                }
-            }
-            None => truncated = true,
-        }
+impl ClientCertHeaders {
+    /// The table for the set of dialects of this place.
+    pub(in crate::proxy) fn table(&self, place: usize) -> Option<&HeaderMap> {
+        self.0.get(place)
     }
-    if truncated {
-        fields.push((TRUNCATED.clone(), HeaderValue::from_static("1")));
+}
+
+fn fields(dialect: Dialect, client: &ClientCert, shown: Option<&Shown<'_>>) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    match (dialect, shown) {
+        (Dialect::Nginx, _) => nginx::write(client, &mut fields),
+        (_, None) => {}
+        (Dialect::Rfc9440, Some(shown)) => rfc9440::write(shown, &mut fields),
+        (Dialect::Xfcc, Some(shown)) => xfcc::write(shown, &mut fields),
+        (Dialect::Alb, Some(shown)) => alb::write(shown, &mut fields),
+        (Dialect::Traefik, Some(shown)) => traefik::write(shown, &mut fields),
+    }
+    fields
+}
+
+/// Adds a field unless it is too long; says whether it did.
+fn put(fields: &mut HeaderMap, name: &'static str, text: &str) -> bool {
+    let length = name.len() + ": ".len() + text.len() + "\r\n".len();
+    // The texts are printable ASCII by construction; one that is not is a bug, and must not become a split header.
+    match HeaderValue::from_str(text) {
+        Ok(value) if length <= LONGEST_FIELD => {
+            fields.insert(HeaderName::from_static(name), value);
+            true
+        }
+        _ => false,
     }
 }
 
@@ -85,65 +142,5 @@ fn rfc3339(time: WallTime) -> String {
         .unwrap_or_default()
 }
 
-/// The texts are printable ASCII by construction; one that is not is a bug, and must not become a split header.
-fn value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unprintable"))
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::identity::{Reason, SubjectAltName};
-
-    fn facts(names: usize) -> CertificateFacts {
-        CertificateFacts {
-            subject: "CN=client-1,O=Caf\\C3\\A9".to_owned(),
-            issuer: "CN=ca".to_owned(),
-            serial: "0A1B".to_owned(),
-            sha256: "ab".repeat(32),
-            not_before: WallTime::from_unix_seconds(0),
-            not_after: WallTime::from_unix_seconds(1_795_247_580),
-            subject_alt_names: vec![SubjectAltName::Dns("client-1.example".to_owned()); names],
-        }
-    }
-
-    fn rendered(client: &ClientCert) -> Vec<String> {
-        ClientCertHeaders::new(client)
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect()
-    }
-
-    #[test]
-    fn a_verified_client_is_described_and_a_stranger_is_not() {
-        let mut fields = rendered(&ClientCert::Verified(Arc::new(facts(1))));
-        fields.sort();
-        assert_eq!(
-            fields,
-            [
-                "x-ssl-client-i-dn: CN=ca",
-                "x-ssl-client-not-after: 2026-11-21T07:53:00Z",
-                "x-ssl-client-s-dn: CN=client-1,O=Caf\\C3\\A9",
-                "x-ssl-client-san: DNS:client-1.example",
-                "x-ssl-client-serial: 0A1B",
-                &format!("x-ssl-client-sha256: {}", "ab".repeat(32)),
-                "x-ssl-client-verify: SUCCESS",
-            ]
-        );
-        assert_eq!(rendered(&ClientCert::NotPresented), ["x-ssl-client-verify: NONE"]);
-        let refused = ClientCert::Refused { reason: Reason::Expired, shown: Some(Arc::new(facts(1))) };
-        assert_eq!(rendered(&refused), ["x-ssl-client-verify: FAILED:expired"]);
-    }
-
-    #[test]
-    fn a_certificate_with_too_many_names_loses_the_names_first() {
-        let fields = rendered(&ClientCert::Verified(Arc::new(facts(1000))));
-        let length: usize = fields.iter().map(|field| field.len() + 2).sum();
-        assert!(length <= LONGEST, "{length}");
-        assert!(fields.contains(&"x-ssl-client-truncated: 1".to_owned()));
-        assert!(fields.iter().any(|field| field.starts_with("x-ssl-client-s-dn")));
-        assert!(!fields.iter().any(|field| field.starts_with("x-ssl-client-san")));
-    }
-}
+mod tests;

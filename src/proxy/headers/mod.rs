@@ -6,8 +6,8 @@ mod protected;
 mod request;
 mod response;
 
-pub(super) use client_cert::ClientCertHeaders;
+pub(super) use client_cert::{ClientCertHeaders, Dialects};
 pub(super) use request::{RequestHeaderRules, RequestHeaders};
-pub(super) use response::{clean_answer, clean_trailers, declared_trailers};
+pub(super) use response::{AnswerTrailers, clean_answer, clean_trailers, declared_trailers};
 
 pub use protected::is_protected;

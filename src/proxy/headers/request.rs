@@ -6,10 +6,11 @@ use http::header::{
 };
 use http::{Version, request};
 
-use super::client_cert::ClientCertHeaders;
 use super::hop::{is_hop_by_hop, listed_by_connection};
 use super::protected::is_protected;
 use crate::proxy::settings::HeaderSettings;
+use crate::proxy::upgrade::Upgrade;
+use crate::tls::Protocol;
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -18,6 +19,9 @@ static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static HTTPS: HeaderValue = HeaderValue::from_static("https");
+
+/// Fields that are added to every request.
+const OWN_FIELDS: usize = 7;
 
 /// The configured part of the rules.
 #[derive(Debug)]
@@ -35,7 +39,11 @@ pub(in crate::proxy) struct RequestHeaders<'a> {
     /// The request's id.
     pub(in crate::proxy) request_id: &'a HeaderValue,
     /// What is told of the client's certificate.
-    pub(in crate::proxy) client_cert: Option<&'a ClientCertHeaders>,
+    pub(in crate::proxy) client_cert: Option<&'a HeaderMap>,
+    /// The protocol that is asked for.
+    pub(in crate::proxy) upgrade: Option<&'a Upgrade>,
+    /// What the upstream speaks.
+    pub(in crate::proxy) upstream: Protocol,
 }
 
 impl RequestHeaderRules {
@@ -45,23 +53,30 @@ impl RequestHeaderRules {
 
     /// The headers for the upstream.
     pub(in crate::proxy) fn apply(&self, client: &request::Parts, ours: &RequestHeaders<'_>) -> HeaderMap {
-        let added = 7 + ours.client_cert.map_or(0, ClientCertHeaders::len);
-        let mut headers = HeaderMap::with_capacity(client.headers.len() + added);
-        let listed =
-            if client.headers.contains_key(CONNECTION) { listed_by_connection(&client.headers) } else { Vec::new() };
-        headers.insert(HOST, ours.host.clone());
+        let mut headers = ours.client_cert.cloned().unwrap_or_default();
+        headers.reserve(client.headers.len() + OWN_FIELDS);
+        // One look at the names costs less than a search for each of those that are rarely there.
+        let rare = Rare::of(&client.headers);
+        let listed = if rare.connection { listed_by_connection(&client.headers) } else { Vec::new() };
+        if ours.upstream == Protocol::Http1 {
+            headers.insert(HOST, ours.host.clone());
+        }
         for (name, value) in &client.headers {
-            if self.passes(name, &listed) && *name != TRAILER {
+            if self.passes(name, &listed, ours.upstream) && *name != TRAILER {
                 headers.append(name.clone(), value.clone());
             }
         }
         if client.version == Version::HTTP_2 {
             join_cookies(&mut headers);
         }
-        self.declare_trailers(client, &mut headers);
-        if wants_trailers(&client.headers) {
+        if rare.trailer {
+            self.declare_trailers(client, &mut headers, ours.upstream);
+        }
+        if rare.te && wants_trailers(&client.headers) {
             headers.insert(TE, HeaderValue::from_static("trailers"));
-            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+            if ours.upstream == Protocol::Http1 {
+                headers.insert(CONNECTION, HeaderValue::from_static("te"));
+            }
         }
         headers.insert(FORWARDED_FOR.clone(), ours.client_ip.clone());
         headers.insert(REAL_IP.clone(), ours.client_ip.clone());
@@ -69,22 +84,22 @@ impl RequestHeaderRules {
         headers.insert(FORWARDED_HOST.clone(), ours.host.clone());
         headers.insert(FORWARDED_PORT.clone(), ours.port.clone());
         headers.insert(REQUEST_ID.clone(), ours.request_id.clone());
-        if let Some(client_cert) = ours.client_cert {
-            for (name, value) in client_cert.iter() {
-                headers.insert(name.clone(), value.clone());
-            }
+        if let Some(upgrade) = ours.upgrade {
+            upgrade.ask(&mut headers);
         }
         headers
     }
 
     /// Whether a trailer field of this name may pass to the upstream.
-    pub(in crate::proxy) fn trailer_passes(&self, name: &HeaderName) -> bool {
-        self.passes(name, &[]) && *name != TRAILER
+    pub(in crate::proxy) fn trailer_passes(&self, name: &HeaderName, upstream: Protocol) -> bool {
+        self.passes(name, &[], upstream) && *name != TRAILER
     }
 
-    fn passes(&self, name: &HeaderName, listed: &[String]) -> bool {
+    fn passes(&self, name: &HeaderName, listed: &[String], upstream: Protocol) -> bool {
         let text = name.as_str();
-        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        // The names of gRPC's metadata have these, too; what speaks HTTP/2 does not turn them into something else.
+        let may = |byte| upstream == Protocol::Http2 && (byte == b'_' || byte == b'.');
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || may(byte));
         // Host, the length and the framing are told anew for this hop; the expectation has been met here.
         !(is_hop_by_hop(name)
             || *name == HOST
@@ -97,13 +112,13 @@ impl RequestHeaderRules {
     }
 
     /// Announces the client's trailers, less those that will not pass.
-    fn declare_trailers(&self, client: &request::Parts, headers: &mut HeaderMap) {
+    fn declare_trailers(&self, client: &request::Parts, headers: &mut HeaderMap, upstream: Protocol) {
         for value in client.headers.get_all(TRAILER) {
             let kept: Vec<_> = value
                 .as_bytes()
                 .split(|byte| *byte == b',')
                 .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-                .filter(|name| self.trailer_passes(name))
+                .filter(|name| self.trailer_passes(name, upstream))
                 .map(|name| name.as_str().to_owned())
                 .collect();
             if let Ok(value) = HeaderValue::from_str(&kept.join(", "))
@@ -112,6 +127,26 @@ impl RequestHeaderRules {
                 headers.append(TRAILER, value);
             }
         }
+    }
+}
+
+/// Which fields there are that most requests do without.
+#[derive(Debug, Default)]
+struct Rare {
+    connection: bool,
+    trailer: bool,
+    te: bool,
+}
+
+impl Rare {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut rare = Self::default();
+        for name in headers.keys() {
+            rare.connection |= *name == CONNECTION;
+            rare.trailer |= *name == TRAILER;
+            rare.te |= *name == TE;
+        }
+        rare
     }
 }
 
@@ -154,6 +189,8 @@ mod tests {
             port: HeaderValue::from_static("443"),
             request_id: &HeaderValue::from_static("id"),
             client_cert: None,
+            upgrade: None,
+            upstream: Protocol::Http1,
         };
         let own = [
             "host: api.example",

@@ -3,6 +3,7 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRAILER};
 
 use super::hop::{is_hop_by_hop, listed_by_connection};
+use super::protected::is_protected;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -42,6 +43,25 @@ pub(in crate::proxy) fn declared_trailers(headers: &HeaderMap) -> Vec<HeaderName
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect()
+}
+
+/// Which trailers of an answer pass.
+#[derive(Debug)]
+pub(in crate::proxy) enum AnswerTrailers {
+    /// Those of these names, which the answer announced.
+    Declared(Vec<HeaderName>),
+    /// All: between HTTP/2 and HTTP/2 they need no announcement.
+    All,
+}
+
+impl AnswerTrailers {
+    /// The trailers that pass.
+    pub(in crate::proxy) fn clean(&self, trailers: &HeaderMap) -> HeaderMap {
+        clean_trailers(trailers, |name| match self {
+            Self::Declared(names) => names.contains(name),
+            Self::All => !is_protected(name.as_str()),
+        })
+    }
 }
 
 /// Keeps the trailers that were announced and may be trailers (RFC 9110 section 6.5.1).

@@ -80,7 +80,7 @@ impl Binary {
         let pki = Pki::new();
         let address = free_address();
         let config = pki.path("gateway.toml");
-        let base = super::gateway::base(&pki).replace("127.0.0.1:0", &address.to_string());
+        let base = super::gateway::base(&pki).replacen("127.0.0.1:0", &address.to_string(), 1);
         std::fs::write(&config, format!("{base}{more}")).unwrap();
         let child = program()
             .args(["run", "-c"])

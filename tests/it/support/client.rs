@@ -221,6 +221,10 @@ pub struct Raw {
 }
 
 impl Raw {
+    pub fn new(stream: TlsStream<TcpStream>) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
         self.stream.flush().await.unwrap();

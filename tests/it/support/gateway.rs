@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use mtls_gateway::app::{App, Control};
 use mtls_gateway::clock::{Clock, ClockHand};
-use mtls_gateway::config::{self, Config, Overrides, Source};
+use mtls_gateway::config::{self, Overrides, Source, Valid};
 use mtls_gateway::telemetry::{Log, LogFormat, LogSink, LogWriter};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -17,6 +17,7 @@ use super::{Pki, eventually};
 pub struct Gateway {
     pub address: SocketAddr,
     pub health: Option<SocketAddr>,
+    pub admin: Option<SocketAddr>,
     pub control: Control,
     pub clock: ClockHand,
     lines: Lines,
@@ -41,7 +42,7 @@ impl Write for Lines {
 
 impl Gateway {
     /// Starts a gateway with the certificates of `pki`; `more` is appended to its configuration. Sections that the
-    /// configuration already has are `[listener]`, `[tls]`, `[client_auth]` and `[drain]`: see [`base`].
+    /// configuration already has are `[listener]`, `[tls]`, `[client_auth]`, `[drain]` and `[admin]`: see [`base`].
     pub async fn start(pki: &Pki, more: &str) -> Self {
         Self::start_with(&format!("{}\n{more}", base(pki))).await
     }
@@ -57,13 +58,14 @@ impl Gateway {
         let (clock, hand) = Clock::adjustable();
         let text = Arc::new(Mutex::new(text.to_owned()));
         let config = load(&text.lock().unwrap())?;
-        let log = Log::new(sink, config.logs, clock.clone());
+        let log = Log::new(sink, config.config.logs, clock.clone());
         let again = Arc::clone(&text);
         let reload = Box::new(move || load(&again.lock().unwrap()));
         let app = App::start(config, reload, clock, log).await?;
         Ok(Self {
             address: app.addresses()[0],
             health: app.health_address(),
+            admin: app.admin_address(),
             control: app.control(),
             clock: hand,
             lines,
@@ -105,11 +107,11 @@ impl Gateway {
     }
 }
 
-/// `[listener]`, `[tls]`, `[client_auth]` and `[drain]` for a test. The drain has no delay.
+/// `[listener]`, `[tls]`, `[client_auth]`, `[drain]` and `[admin]` for a test. The drain has no delay.
 pub fn base(pki: &Pki) -> String {
     format!(
         "[listener]\naddress = \"127.0.0.1:0\"\n[tls]\ncertificate = {:?}\nprivate_key = {:?}\n[client_auth]\nca = \
-         [{:?}]\n[drain]\ndelay = \"0s\"\ntimeout = \"5s\"\n",
+         [{:?}]\n[drain]\ndelay = \"0s\"\ntimeout = \"5s\"\n[admin]\naddress = \"127.0.0.1:0\"\n",
         pki.path("server.crt"),
         pki.path("server.key"),
         pki.path("ca.crt"),
@@ -121,10 +123,10 @@ pub fn upstream(name: &str, address: SocketAddr) -> String {
     format!("[upstream.{name}]\nurl = \"http://{address}\"\n")
 }
 
-fn load(text: &str) -> Result<Config, Vec<String>> {
+fn load(text: &str) -> Result<Valid, Vec<String>> {
     let source = Source { name: "test.toml".into(), text: text.into() };
     let loaded = config::load(Some(&source), &Overrides::default(), &|_| None, false);
-    let config = loaded.config.ok_or_else(|| loaded.diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    assert_eq!(config.logs.format, LogFormat::Json);
-    Ok(config)
+    let valid = loaded.valid()?;
+    assert_eq!(valid.config.logs.format, LogFormat::Json);
+    Ok(valid)
 }

@@ -1,0 +1,146 @@
+//! The deadlines of a socket, by a clock that jumps.
+
+use std::future::poll_fn;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use tokio::time::timeout;
+
+use super::*;
+
+const DEADLINES: Deadlines =
+    Deadlines { head: Duration::from_secs(10), keepalive: Duration::from_secs(75), send: Duration::from_secs(60) };
+
+fn client_io() -> (ClientIo<tokio::io::DuplexStream>, tokio::io::DuplexStream, Arc<Activity>) {
+    let (ours, theirs) = duplex(64);
+    let activity = Arc::new(Activity::new());
+    (ClientIo::new(ours, Protocol::Http1, Arc::clone(&activity), DEADLINES), theirs, activity)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_head_has_its_time_from_the_handshake_however_it_trickles() {
+    let (mut io, mut client, _) = client_io();
+    let start = Instant::now();
+    tokio::spawn(async move {
+        while client.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let mut bytes = Vec::new();
+    let error = io.read_to_end(&mut bytes).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_ends_quietly_after_the_keepalive_time() {
+    let (mut io, client, activity) = client_io();
+    activity.begin_request();
+    activity.end_request(true, Instant::now());
+    let start = Instant::now();
+    assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
+    assert_eq!(start.elapsed().as_secs(), 75);
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_rests_for_a_second_says_so_once_and_wakes_with_the_first_byte() {
+    let (mut io, mut client, activity) = client_io();
+    activity.begin_request();
+    activity.end_request(true, Instant::now());
+    let start = Instant::now();
+    poll_fn(|context| {
+        assert!(io.poll_wake(context).is_pending());
+        if activity.take_idle() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    assert_eq!(start.elapsed(), PARK_AFTER);
+    let waited = timeout(Duration::from_secs(5), poll_fn(|context| io.poll_wake(context))).await;
+    assert!(waited.is_err() && !activity.take_idle());
+
+    client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    assert!(poll_fn(|context| io.poll_wake(context)).await);
+    let mut line = [0; 16];
+    io.read_exact(&mut line).await.unwrap();
+    assert_eq!(&line, b"GET / HTTP/1.1\r\n");
+    let start = Instant::now();
+    assert_eq!(io.read(&mut line).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 10, "the head's deadline runs from its first byte");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_connection_ends_with_the_keepalive_time_the_client_or_a_drain() {
+    for how in ["time", "client", "drain"] {
+        let (mut io, client, activity) = client_io();
+        activity.begin_request();
+        activity.end_request(true, Instant::now());
+        let start = Instant::now();
+        assert!(timeout(Duration::from_secs(2), poll_fn(|context| io.poll_wake(context))).await.is_err());
+        let client = match how {
+            "client" => {
+                drop(client);
+                None
+            }
+            "drain" => {
+                activity.close_when_idle();
+                Some(client)
+            }
+            _ => Some(client),
+        };
+        assert!(!poll_fn(|context| io.poll_wake(context)).await, "{how}");
+        assert_eq!(start.elapsed().as_secs(), if how == "time" { 75 } else { 2 }, "{how}");
+        drop(client);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_the_client_has_not_taken_keeps_the_connection_awake() {
+    let (mut io, client, activity) = client_io();
+    activity.begin_request();
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    while Pin::new(&mut io).poll_write(&mut context, &[b'x'; 65]).is_ready() {}
+    activity.end_request(true, Instant::now());
+    assert!(timeout(Duration::from_secs(5), poll_fn(|context| io.poll_wake(context))).await.is_err());
+    assert!(!activity.take_idle());
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_head_has_its_time_from_its_first_byte() {
+    let (mut io, mut client, activity) = client_io();
+    activity.begin_request();
+    activity.end_request(true, Instant::now());
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    client.write_all(b"G").await.unwrap();
+    let start = Instant::now();
+    let mut bytes = Vec::new();
+    assert!(io.read_to_end(&mut bytes).await.is_err());
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_meets_the_send_deadline() {
+    let (mut io, client, activity) = client_io();
+    activity.begin_request();
+    let start = Instant::now();
+    let error = io.write_all(&[b'x'; 65]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 60);
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_fragment_in_a_request_line_is_noticed_and_one_elsewhere_is_not() {
+    for (bytes, expected) in [
+        (&b"GET /a#b HTTP/1.1\r\n"[..], true),
+        (b"\r\n\r\nGET /a#b HTTP/1.1\r\n", true),
+        (b"GET /a HTTP/1.1\r\nx: #\r\n", false),
+        (b"GET /a%23 HTTP/1.1\r\n\r\n#", false),
+    ] {
+        let (mut io, mut client, activity) = client_io();
+        client.write_all(bytes).await.unwrap();
+        let mut read = vec![0; bytes.len()];
+        io.read_exact(&mut read).await.unwrap();
+        assert_eq!(activity.take_fragment(), expected, "{}", String::from_utf8_lossy(bytes));
+        assert!(!activity.take_fragment());
+    }
+}
