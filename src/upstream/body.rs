@@ -11,18 +11,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::http1::Connection;
+use super::http1::Http1Answer;
 use super::http2::Http2Answer;
-use super::lease::Lease;
-use super::outlier::Fault;
 use super::upgraded::Upgraded;
 
 /// A request body on its way to an upstream.
+#[derive(Default)]
 pub enum RequestBody {
     /// None.
+    #[default]
     Empty,
     /// One that is read while it is sent.
     Streaming(Streaming),
@@ -58,6 +57,13 @@ impl RequestBody {
         match self {
             Self::Empty => None,
             Self::Streaming(streaming) => Some(streaming.progress.clone()),
+        }
+    }
+
+    /// What was read of it cannot be written now.
+    pub(super) fn waits_for_upstream(&self) {
+        if let Self::Streaming(streaming) = self {
+            streaming.progress.0.waits_for_client.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -168,7 +174,7 @@ impl AnswerBody {
     /// What the connection has become after an answer with status 101.
     pub fn take_upgraded(&mut self) -> Option<Box<Upgraded>> {
         match &mut self.0 {
-            Answer::Http1(answer) => answer.upgraded.take(),
+            Answer::Http1(answer) => answer.take_upgraded(),
             Answer::Http2(_) => None,
         }
     }
@@ -212,25 +218,6 @@ impl Body for AnswerBody {
     }
 }
 
-/// The body of an answer over HTTP/1. It drives the connection it comes from, which goes back to its endpoint's pool
-/// when the body has ended well and is closed otherwise.
-#[derive(Debug)]
-pub(super) struct Http1Answer {
-    incoming: Incoming,
-    /// `None` once the body has ended.
-    source: Option<Source>,
-    between_bytes: Duration,
-    /// What the connection has become, where there is no body because of that.
-    upgraded: Option<Box<Upgraded>>,
-}
-
-#[derive(Debug)]
-struct Source {
-    connection: Box<Connection>,
-    lease: Lease,
-    keep: bool,
-}
-
 /// Why an answer is cut short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerCut {
@@ -240,95 +227,4 @@ pub enum AnswerCut {
     /// The next piece did not come in time.
     #[error("the upstream's answer stopped coming")]
     TimedOut,
-}
-
-impl Http1Answer {
-    /// `keep` tells whether connections are reused at all.
-    pub(super) fn new(
-        incoming: Incoming,
-        connection: Box<Connection>,
-        lease: Lease,
-        between_bytes: Duration,
-        keep: bool,
-    ) -> Self {
-        let mut body =
-            Self { incoming, source: Some(Source { connection, lease, keep }), between_bytes, upgraded: None };
-        if body.incoming.is_end_stream() {
-            body.end(&mut Context::from_waker(std::task::Waker::noop()));
-        }
-        body
-    }
-
-    /// The empty body of an answer with status 101.
-    pub(super) fn upgraded(incoming: Incoming, upgraded: Upgraded) -> Self {
-        Self { incoming, source: None, between_bytes: Duration::ZERO, upgraded: Some(Box::new(upgraded)) }
-    }
-
-    fn end(&mut self, context: &mut Context<'_>) {
-        let Some(Source { mut connection, mut lease, keep }) = self.source.take() else { return };
-        lease.succeeded();
-        if keep && connection.rest(context) {
-            lease.endpoint().put_idle(connection);
-        }
-    }
-
-    fn cut(&mut self) {
-        if let Some(mut source) = self.source.take() {
-            source.lease.failed(Fault::Cut);
-        }
-    }
-}
-
-impl Body for Http1Answer {
-    type Data = Bytes;
-    type Error = AnswerCut;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, AnswerCut>>> {
-        let this = &mut *self;
-        let Some(source) = &mut this.source else { return Poll::Ready(None) };
-        let mut frame = Pin::new(&mut this.incoming).poll_frame(context);
-        if frame.is_pending() {
-            // hyper hands over a piece only after it was asked for.
-            source.connection.drive(context);
-            frame = Pin::new(&mut this.incoming).poll_frame(context);
-        }
-        let watchdog = source.connection.watchdog();
-        match frame {
-            Poll::Pending => {
-                if !watchdog.is_armed() {
-                    watchdog.arm(Instant::now() + this.between_bytes);
-                }
-                watchdog.poll_expired(context).map(|()| {
-                    this.cut();
-                    Some(Err(AnswerCut::TimedOut))
-                })
-            }
-            Poll::Ready(Some(Ok(frame))) => {
-                watchdog.disarm();
-                if this.incoming.is_end_stream() {
-                    this.end(context);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(_))) => {
-                this.cut();
-                Poll::Ready(Some(Err(AnswerCut::Truncated)))
-            }
-            Poll::Ready(None) => {
-                this.end(context);
-                Poll::Ready(None)
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.source.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
 }

@@ -7,19 +7,18 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::answer;
 use super::balance::{Balancer, Wish};
-use super::body::{AnswerBody, Http1Answer, RequestBody};
+use super::body::{AnswerBody, RequestBody};
 use super::check;
 use super::discover::Discovery;
 use super::discovered::{Discovered, DiscoveryStatus};
 use super::endpoint::{Endpoint, Reuse};
 use super::error::{Failure, FailureKind, Replay};
-use super::http1::Connection;
+use super::http1::{Connection, Http1Answer};
 use super::http2::{self, Claim, Patience};
 use super::lease::{Lease, Role};
 use super::outlier::Fault;
@@ -328,7 +327,7 @@ impl Cluster {
         }
         lease.judge(&answer, reuse)?;
         let between_bytes = timeouts.between_bytes;
-        Ok(answer.map(|incoming| Http1Answer::new(incoming, connection, lease, between_bytes, keep).into()))
+        Ok(answer.map(|()| Http1Answer::new(connection, lease, between_bytes, keep).into()))
     }
 
     /// A shared connection hears of its end by itself, so what became of others on it decides nothing here.
@@ -352,7 +351,7 @@ impl Cluster {
 
     /// A connection for HTTP/1.
     pub(super) async fn connect(&self, address: SocketAddr, within: Duration) -> Result<Box<Connection>, FailureKind> {
-        Connection::open(self.stream(address, within).await?, within).await
+        Ok(Connection::new(self.stream(address, within).await?, within))
     }
 
     /// A connected socket, with hands shaken.
@@ -381,18 +380,14 @@ impl Cluster {
 }
 
 /// The end of HTTP on a connection, as far as the answer is what was asked for.
-fn switch(
-    answer: Response<Incoming>,
-    connection: Connection,
-    mut lease: Lease,
-) -> Result<Response<AnswerBody>, Failure> {
+fn switch(answer: Response<()>, connection: Connection, mut lease: Lease) -> Result<Response<AnswerBody>, Failure> {
     let stream = connection.into_upgraded().filter(|_| answer::switches_to_websocket(answer.headers()));
     let Some((stream, unread)) = stream else {
         lease.failed(Fault::Malformed);
         return Err(Failure::new(FailureKind::Malformed, Replay::Never));
     };
     lease.succeeded();
-    Ok(answer.map(|incoming| Http1Answer::upgraded(incoming, Upgraded::new(stream, unread, lease)).into()))
+    Ok(answer.map(|()| Http1Answer::upgraded(Upgraded::new(stream, unread, lease)).into()))
 }
 
 /// Looks after the endpoints until the cluster is gone.

@@ -15,7 +15,7 @@ use super::stream::Stream;
 #[derive(Debug)]
 pub struct Upgraded {
     stream: Stream,
-    /// What was read behind the answer's head; never more than what hyper's buffer holds.
+    /// What was read behind the answer's head; never more than one read.
     unread: Bytes,
     /// The endpoint is busy with it.
     _lease: Lease,
