@@ -87,11 +87,8 @@ fn read_head(buffer: &mut BytesMut, is_head: bool) -> Result<Option<Head>, Malfo
     }
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed)?;
     let is_http_11 = parsed.version == Some(1);
-    let mut places = [Place { name: (0, 0), value: (0, 0) }; MOST_FIELDS];
-    let count = parsed.headers.len();
-    note_places(buffer, parsed.headers, &mut places);
-    let bytes = buffer.split_to(length).freeze();
-    let headers = table(&bytes, places.get(..count).unwrap_or_default())?;
+    let places = places(buffer, parsed.headers);
+    let headers = table(&buffer.split_to(length).freeze(), &places)?;
 
     let mut answer = Response::new(());
     *answer.status_mut() = status;
@@ -109,23 +106,18 @@ pub(super) fn read_fields(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Ma
     else {
         return Ok(None);
     };
-    let mut places = [Place { name: (0, 0), value: (0, 0) }; MOST_FIELDS];
-    let count = parsed.len();
-    note_places(buffer, parsed, &mut places);
-    let bytes = buffer.split_to(length).freeze();
-    table(&bytes, places.get(..count).unwrap_or_default()).map(Some)
+    let places = places(buffer, parsed);
+    table(&buffer.split_to(length).freeze(), &places).map(Some)
 }
 
 /// The fields borrow the buffer, which is about to be taken: so their places in it are noted.
-fn note_places(buffer: &[u8], fields: &[httparse::Header<'_>], places: &mut [Place]) {
+fn places(buffer: &[u8], fields: &[httparse::Header<'_>]) -> Vec<Place> {
     let base = buffer.as_ptr().addr();
     let place = |bytes: &[u8]| {
         let start = bytes.as_ptr().addr().wrapping_sub(base);
         (start, start.wrapping_add(bytes.len()))
     };
-    for (noted, field) in places.iter_mut().zip(fields) {
-        *noted = Place { name: place(field.name.as_bytes()), value: place(field.value) };
-    }
+    fields.iter().map(|field| Place { name: place(field.name.as_bytes()), value: place(field.value) }).collect()
 }
 
 fn table(bytes: &Bytes, places: &[Place]) -> Result<HeaderMap, Malformed> {
