@@ -6,12 +6,12 @@
 mod access;
 mod pattern;
 mod rule;
-mod trial;
+mod tried;
 
 pub use access::{Access, Rules, Verdict};
 pub use pattern::{DnsPattern, EmailPattern, PatternError, UriPattern};
 pub use rule::{Condition, Key, Rule, ValueError};
-pub use trial::{Difference, Trial};
+pub use tried::{Difference, Tried};
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use super::client::{Client, refused_until};
 use crate::clock::WallTime;
 use crate::identity::{ClientCert, Reason};
-use crate::policy::{Access, Difference, Rule, Trial};
+use crate::policy::{Access, Difference, Rule, Tried};
 use crate::tls::{TlsProfiles, TrustStore};
 
 /// The shadow of a profile.
@@ -50,7 +50,7 @@ impl Shadow {
     /// came of it.
     pub(super) fn difference(&self, client: &Client, access: &Access, refused: Option<Reason>) -> Option<Difference> {
         let tried = client.shadow.as_ref().unwrap_or(&client.certificate);
-        let trial = Trial { client: tried, allow: self.allow.as_deref(), rejects: self.rejects };
-        trial.difference(access, &client.certificate, refused)
+        let tried = Tried { client: tried, allow: self.allow.as_deref(), rejects: self.rejects };
+        tried.difference(access, &client.certificate, refused)
     }
 }

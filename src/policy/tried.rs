@@ -8,8 +8,8 @@ use crate::identity::{ClientCert, Reason};
 
 /// What is tried.
 #[derive(Debug, Clone, Copy)]
-pub struct Trial<'a> {
-    /// The client as it is judged in the trial.
+pub struct Tried<'a> {
+    /// The client as it is judged in the shadow.
     pub client: &'a ClientCert,
     /// In the place of every route's own list; `None` leaves each its own.
     pub allow: Option<&'a [Rule]>,
@@ -17,7 +17,7 @@ pub struct Trial<'a> {
     pub rejects: bool,
 }
 
-/// How a trial differs from what is in force.
+/// How what is tried differs from what is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Difference {
     /// Who is let in would be refused for this reason.
@@ -26,7 +26,7 @@ pub enum Difference {
     WouldAllow(Reason),
 }
 
-impl Trial<'_> {
+impl Tried<'_> {
     /// How it differs for a request to a route that lets in whom `access` says. `client` is the client as it is judged
     /// in earnest, and `refused` is what came of it.
     pub fn difference(&self, access: &Access, client: &ClientCert, refused: Option<Reason>) -> Option<Difference> {
@@ -112,8 +112,8 @@ mod tests {
         ];
         for (number, (access, client, tried, allow, rejects, expected)) in cases.into_iter().enumerate() {
             let in_force = refusal(&access, &client, None);
-            let trial = Trial { client: &tried, allow, rejects };
-            assert_eq!(trial.difference(&access, &client, in_force), expected, "case {number}");
+            let tried = Tried { client: &tried, allow, rejects };
+            assert_eq!(tried.difference(&access, &client, in_force), expected, "case {number}");
         }
     }
 }
