@@ -54,21 +54,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::clock::WallTime;
     use crate::identity::CertificateFacts;
     use crate::policy::{Condition, Key, Rules};
 
     fn verified() -> ClientCert {
-        ClientCert::Verified(Arc::new(CertificateFacts {
-            subject: "CN=a".to_owned(),
-            issuer: String::new(),
-            serial: "01".to_owned(),
-            sha256: "a".repeat(64),
-            not_before: WallTime::from_unix_seconds(0),
-            not_after: WallTime::from_unix_seconds(1),
-            subject_alt_names: Vec::new(),
-            details: Box::default(),
-        }))
+        let certificate = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert;
+        let facts = CertificateFacts::from_der(certificate.der()).unwrap();
+        ClientCert::Verified(Arc::new(CertificateFacts { sha256: "a".repeat(64), ..facts }))
     }
 
     fn refused(reason: Reason) -> ClientCert {

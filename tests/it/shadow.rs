@@ -296,6 +296,9 @@ async fn a_reload_begins_a_shadow_and_ends_it() {
     assert_eq!(asked(&gateway, &mut raw, "/x").await, would_refuse("unknown_issuer"));
     gateway.reload_with(&plain).await.unwrap();
     assert_eq!(asked(&gateway, &mut raw, "/x").await, same(200));
+    let has = |line: &Value| ["would_refuse", "would_allow"].map(|field| line.get(field).is_some());
+    let lines: Vec<_> = gateway.log().iter().map(has).collect();
+    assert_eq!(lines, [[false, false], [true, false], [false, false]], "a field that says nothing is not there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
