@@ -3,6 +3,10 @@
 use std::fs;
 use std::time::Duration;
 
+use mtls_gateway::clock::Clock;
+use mtls_gateway::config::{self, Overrides, Source};
+use mtls_gateway::explain::{Asked, Gate};
+use mtls_gateway::tls::HostTrust;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -165,9 +169,11 @@ async fn what_would_be_otherwise_is_told_and_nothing_is() {
         ),
     ];
     for (what, client_auth, cases) in tried {
-        let gateway = Gateway::start_with(&configuration(&pki, &client_auth)).await;
+        let text = configuration(&pki, &client_auth);
+        let gateway = Gateway::start_with(&text).await;
         let stranger = Client::new(&pki, gateway.address);
         for (number, (identity, path, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(explained(&text, identity, path), expected, "{what}: case {number}, {path} explained");
             let client = identity.map_or(stranger.clone(), |identity| stranger.clone().with(identity));
             // The second connection of a client that is believed is not judged anew.
             for again in [false, true] {
@@ -185,6 +191,23 @@ async fn what_would_be_otherwise_is_told_and_nothing_is() {
             }
         }
     }
+}
+
+/// What `gateway explain` makes of a request, in the words of the access log.
+fn explained(text: &str, identity: Option<&Identity>, path: &str) -> (Value, Value, Value) {
+    let source = Source { name: "x.toml".to_owned(), text: text.to_owned() };
+    let config = config::load(Some(&source), &Overrides::default(), &|_| None, false).config.unwrap();
+    let gate = Gate::new(&config, HostTrust::open(&config.tls).unwrap()).unwrap();
+    let asked = Asked { method: http::Method::GET, host: None, path: path.to_owned() };
+    let chain = identity.map(|identity| identity.chain.clone()).unwrap_or_default();
+    let explanation = gate.explain(&chain, &asked, Clock::system().now());
+    let step = explanation.steps.iter().find(|step| step.what == "shadow");
+    let after = |mark: &str| match step.and_then(|step| step.text.split_once(mark)) {
+        Some((_, reason)) => json!(reason),
+        None => Value::Null,
+    };
+    let status = json!(explanation.answer.status);
+    (status, after("would refuse it: 403 "), after("would let it in, which is refused now: 403 "))
 }
 
 /// Where bad certificates end the handshake, a public route is none to who has one.
