@@ -6,10 +6,12 @@
 mod base64;
 mod certificate;
 mod name;
+mod read;
 
 pub use base64::base64;
 pub use certificate::{CertificateFacts, Details, SubjectAltName, hex_lower, hex_upper, sha256};
 pub use name::{NameAttribute, distinguished_name};
+pub use read::ReadBack;
 
 use std::fmt;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ mod rule;
 
 pub use access::{Access, Rules, Verdict};
 pub use pattern::{DnsPattern, EmailPattern, PatternError, UriPattern};
-pub use rule::{Condition, Key, Rule, ValueError};
+pub use rule::{Condition, Extent, Key, Known, Rule, Told, ValueError};
 
 use std::sync::Arc;
 
@@ -48,6 +48,16 @@ pub fn decide(access: &Access, facts: Facts<'_>) -> Result<Grant, Reason> {
         }
     }
     Ok(Grant { client: client.cloned() })
+}
+
+/// What [`decide`] comes to for a client of whose certificate only this much is known; `None` when that does not tell.
+pub fn foretell(access: &Access, client: &ClientCert, extent: Extent) -> Option<Result<(), Reason>> {
+    match (access, client.verified()) {
+        (Access::Certificate(rules), Some(facts)) => {
+            rules.lets_in(facts, extent).map(|lets_in| if lets_in { Ok(()) } else { Err(Reason::NotAllowed) })
+        }
+        _ => Some(decide(access, Facts { client }).map(drop)),
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,16 @@ use crate::clock::Clock;
 
 /// Docker and FireLens split lines at 16 KiB.
 pub const LONGEST_LINE: usize = 16 * 1024;
+/// Bytes of a path, a host, a method, and of each thing that a certificate says, that are worth logging. Together with
+/// their escapes they keep a line under [`LONGEST_LINE`]. Who reads a log takes a field of this length for one that was
+/// cut.
+pub const LONGEST_PATH: usize = 2 * 1024;
+/// See [`LONGEST_PATH`].
+pub const LONGEST_HOST: usize = 256;
+/// See [`LONGEST_PATH`].
+pub const LONGEST_METHOD: usize = 64;
+/// See [`LONGEST_PATH`].
+pub const LONGEST_TEXT: usize = 1024;
 
 thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };

@@ -36,7 +36,16 @@ impl HostTrust {
 
     /// Who is trusted for a host; `None` where no certificate is asked for.
     pub fn of(&self, host: Option<&Host>) -> Option<&TrustStore> {
+        self.profiles.get(self.profile(host).number())?.as_deref()
+    }
+
+    /// Whether two hosts belong to the same profile.
+    pub fn is_one_profile(&self, one: Option<&Host>, other: Option<&Host>) -> bool {
+        self.profile(one) == self.profile(other)
+    }
+
+    fn profile(&self, host: Option<&Host>) -> ProfileId {
         let id = host.and_then(Host::name).and_then(|name| self.names.find(name)).copied();
-        self.profiles.get(id.unwrap_or(ProfileId::FALLBACK).number())?.as_deref()
+        id.unwrap_or(ProfileId::FALLBACK)
     }
 }
