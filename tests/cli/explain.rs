@@ -305,7 +305,7 @@ fn the_log_says_what_was_and_the_configuration_what_is() {
     let (_, json) = of_log(&folder, &allowed, &refused_line());
     assert_eq!(json["mend"], "the configuration lets it in now", "{json}");
     for (changes, status, reason) in [
-        (vec![("path", "/invoices/1".into())], 403, "not_allowed"),
+        (vec![("path", "/invoices/1".into()), ("client_san", "DNS:c.test".into())], 403, "not_allowed"),
         (vec![("path", "/a/../invoices/1".into())], 400, "ambiguous_path"),
         (vec![("path", "/invoices/1".into()), ("method", "PUT".into())], 405, "method_not_allowed"),
         (vec![("client_verify", "FAILED:expired".into())], 403, "expired"),
