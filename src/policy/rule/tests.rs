@@ -165,6 +165,16 @@ proptest! {
     }
 
     #[test]
+    fn an_address_is_in_a_network_when_its_first_bits_are(network in any::<[u8; 4]>(), address in any::<[u8; 4]>(), length in 0..=32_u32) {
+        let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
+        let first = u32::from_be_bytes(network) & mask;
+        let text = format!("{}/{length}", std::net::Ipv4Addr::from(first));
+        let mut facts = facts();
+        facts.subject_alt_names = vec![SubjectAltName::Ip(address.into())];
+        prop_assert_eq!(rule(&[("san_ip", &[&text])]).matches(&facts), u32::from_be_bytes(address) & mask == first);
+    }
+
+    #[test]
     fn the_order_of_attributes_does_not_matter(turn in 0..4_usize) {
         let mut facts = facts();
         facts.details.subject.rotate_left(turn);
