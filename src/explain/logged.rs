@@ -23,7 +23,7 @@ const LONGEST_LINE: u64 = 64 * 1024;
 /// A text may be cut a little before the limit, so as not to split a character.
 const CHARACTER: usize = 4;
 /// Refusals of a request for what it is, whatever the configuration; of what it was the line has not enough.
-const FAULTS: [&str; 5] = ["options", "bad_target", "bad_host", "transfer_coding", "headers_too_large"];
+const FAULTS: [&str; 4] = ["bad_target", "bad_host", "transfer_coding", "headers_too_large"];
 /// Refusals that are the gate's.
 const GATE: [&str; 6] = ["bad_path", "ambiguous_path", "uri_too_long", "misdirected", "no_route", "method_not_allowed"];
 
@@ -149,7 +149,8 @@ impl Logged {
 
     fn request(&self) -> Result<Request, String> {
         let missing = |key: &str| format!("the line in the log has no `{key}`: is it one of the access log?");
-        let path = self.text("path").ok_or_else(|| missing("path"))?.to_owned();
+        // That of CONNECT is empty.
+        let path = self.0.get("path").and_then(Value::as_str).ok_or_else(|| missing("path"))?.to_owned();
         let text = self.text("method").ok_or_else(|| missing("method"))?;
         let mut method = Method::from_bytes(text.as_bytes()).map_err(|_| missing("method"))?;
         let mut untold = Vec::new();
@@ -235,9 +236,9 @@ impl Logged {
         gate.trust.of(server_name).is_some_and(|trust| trust.denies(serial, self.certificate()))
     }
 
-    /// Whether it was refused for what it was.
+    /// Whether the answer was for what it was: a fault, or a question to the gateway itself.
     fn is_faulty(&self) -> bool {
-        self.text("reason").is_some_and(|reason| FAULTS.contains(&reason))
+        self.text("path") == Some("*") || self.text("reason").is_some_and(|reason| FAULTS.contains(&reason))
     }
 
     fn answer(&self) -> Answer {

@@ -36,13 +36,23 @@ impl TlsProfile {
     /// those of the profile.
     ///
     /// # Errors
-    /// [`Error`], the first that is met. A missing, empty or garbled trust store is an error, never an open door.
-    pub(super) fn build(settings: &Settings, names: &[HostPattern], shared: &mut Shared<'_>) -> Result<Self, Error> {
+    /// [`Error`], the first of the server's own certificates and the first of what is asked of clients. A missing, empty
+    /// or garbled trust store is an error, never an open door.
+    pub(super) fn build(
+        settings: &Settings,
+        names: &[HostPattern],
+        shared: &mut Shared<'_>,
+    ) -> Result<Self, Vec<Error>> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let Certificates { resolver, facts, warnings } = Certificates::open(&settings.certificates, &provider)?;
-        let trust = shared.trust(&settings.client_auth)?;
+        let certificates = Certificates::open(&settings.certificates, &provider);
+        let (certificates, trust) = match (certificates, shared.trust(&settings.client_auth)) {
+            (Ok(certificates), Ok(trust)) => (certificates, trust),
+            (certificates, trust) => return Err(certificates.err().into_iter().chain(trust.err()).collect()),
+        };
+        let Certificates { resolver, facts, warnings } = certificates;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(versions(settings.min_version))?;
+            .with_protocol_versions(versions(settings.min_version))
+            .map_err(|error| vec![Error::from(error)])?;
         let builder = match (&trust, &settings.client_auth) {
             (Some(trust), ClientAuth::Asked(asked)) => {
                 let verifier = PossessionVerifier::new(&provider, trust, asked.absent, asked.invalid, shared.clock);

@@ -311,12 +311,18 @@ fn the_log_says_what_was_and_the_configuration_what_is() {
         (vec![("client_verify", "FAILED:expired".into())], 403, "expired"),
         (vec![("client_verify", "NONE".into()), ("client_sha256", Value::Null)], 403, "certificate_missing"),
         (vec![("host", "a b".into()), ("status", 400.into()), ("reason", "bad_host".into())], 400, "bad_host"),
-        (vec![("path", "*".into()), ("status", 204.into()), ("reason", "options".into())], 204, "options"),
+        (vec![("path", "".into()), ("method", "CONNECT".into())], 405, "method_not_allowed"),
     ] {
         let (_, json) = of_log(&folder, &allowed, &with(&changes));
         assert_eq!((&json["now"]["status"], &json["now"]["reason"]), (&status.into(), &reason.into()), "{changes:?}");
         assert!(json["mend"].is_string(), "{json}");
     }
+    let options = [("path", "*".into()), ("method", "OPTIONS".into()), ("status", 204.into()), ("reason", Value::Null)];
+    let (_, json) = of_log(&folder, &allowed, &with(&options));
+    assert_eq!(
+        (&json["now"]["status"], &json["now"]["reason"], &json["mend"]),
+        (&204.into(), &Value::Null, &Value::Null)
+    );
     // An upstream's fault is none of the gate's.
     let (_, json) = of_log(&folder, &allowed, &with(&[("status", 502.into()), ("reason", "upstream_reset".into())]));
     assert_eq!((&json["now"]["status"], &json["then"]["status"]), (&200.into(), &502.into()));
