@@ -108,6 +108,7 @@ impl Logged {
             steps.extend(Self::route(then_route, now_route.as_deref(), now.as_ref(), &asked));
         }
         steps.extend(access.iter().flat_map(|(_, access)| rules::steps(access, client, extent)));
+        steps.extend(self.shadow());
         let mend = Self::mend(gate, &then, now.as_ref(), &untold, (client, server_name, extent));
         let now_route = now_route.filter(|_| now.is_some());
         let logged = ThenAndNow { then: then.clone(), then_route: then_route.map(printable), now, now_route, untold };
@@ -271,6 +272,15 @@ impl Logged {
             ("NONE", _) => Step::new("chain", Mark::No, "no certificate was sent".to_owned()),
             _ => fact("chain", "the line does not tell how the certificate was judged".to_owned()),
         }
+    }
+
+    /// What was only tried when the line was written.
+    fn shadow(&self) -> Option<Step> {
+        let said = [("would_refuse", "refused it as"), ("would_allow", "let it in, which was refused as")];
+        said.into_iter().find_map(|(key, said)| {
+            let reason = self.text(key).and_then(word)?;
+            Some(fact("shadow", format!("client_auth.shadow, which was only tried, would have {said} {reason}")))
+        })
     }
 
     fn route(then: Option<&str>, now: Option<&str>, answer: Option<&Answer>, asked: &Asked) -> Option<Step> {

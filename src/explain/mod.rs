@@ -8,6 +8,7 @@ mod certificates;
 mod logged;
 mod policy_tests;
 mod rules;
+mod shadow;
 
 pub use logged::Logged;
 pub use policy_tests::failures;
@@ -23,7 +24,7 @@ use crate::clock::WallTime;
 use crate::config::Config;
 use crate::identity::{CertificateFacts, ClientCert, Reason};
 use crate::net::Host;
-use crate::policy::{self, Access, Extent, Facts, Told};
+use crate::policy::{self, Access, Extent, Facts, Rule, Rules, Told};
 use crate::route::{Match, Readings, RouteTable};
 use crate::tls::{ClientAuth, HostTrust, TrustStore, Unfit};
 
@@ -152,12 +153,7 @@ impl<'a> Gate<'a> {
 
     /// Who the holder of a chain is, the leaf first, for this host; an empty one stands for no certificate.
     pub fn client(&self, chain: &[CertificateDer<'_>], host: Option<&Host>, now: WallTime) -> ClientCert {
-        let Some(trust) = self.trust.of(host) else { return ClientCert::NotRequested };
-        let Some(leaf) = chain.first() else { return ClientCert::NotPresented };
-        match trust.judge(chain, now) {
-            Ok(believed) => ClientCert::Verified(believed.facts),
-            Err(reason) => ClientCert::Refused { reason, shown: CertificateFacts::from_der(leaf).ok().map(Arc::new) },
-        }
+        judged(self.trust.of(host), chain, now)
     }
 
     /// Whether the handshake ends with a TLS alert, so that there is no answer at all.
@@ -169,15 +165,28 @@ impl<'a> Gate<'a> {
 
     /// What the client gets, in the order in which the gate decides it. A TLS alert counts as a 403 of its reason.
     pub fn answer(&self, client: &ClientCert, asked: &Asked) -> Answer {
-        self.answer_on(client, asked, asked.host.as_ref())
+        self.answer_on(client, asked, asked.host.as_ref(), None)
     }
 
-    /// The same on a connection for this server name.
-    fn answer_on(&self, client: &ClientCert, asked: &Asked, server_name: Option<&Host>) -> Answer {
-        match self.place(client, asked, server_name) {
-            Ok(place) => place.settle(policy::decide(place.access, Facts { client }).map(drop)),
-            Err(answer) => answer,
-        }
+    /// The same on a connection for this server name. `allow`, where there is one, stands in for every route's own list.
+    fn answer_on(
+        &self,
+        client: &ClientCert,
+        asked: &Asked,
+        server_name: Option<&Host>,
+        allow: Option<&[Rule]>,
+    ) -> Answer {
+        let place = match self.place(client, asked, server_name) {
+            Ok(place) => place,
+            Err(answer) => return answer,
+        };
+        let access = match (place.access, allow) {
+            (Access::Certificate(Rules { deny, .. }), Some(allow)) => {
+                &Access::Certificate(Rules { allow: Some(allow.to_vec()), deny: deny.clone() })
+            }
+            (own, _) => own,
+        };
+        place.settle(policy::decide(access, Facts { client }).map(drop))
     }
 
     /// What is decided before a route's policy is asked.
@@ -230,7 +239,7 @@ impl<'a> Gate<'a> {
     ) -> Explanation {
         let trust = self.trust.of(server_name);
         let client = self.client(chain, server_name, now);
-        let answer = self.answer_on(&client, asked, server_name);
+        let answer = self.answer_on(&client, asked, server_name, None);
         let mut steps = certificates::steps(chain, trust, &client, now);
         steps.extend(self.handshake(&client, server_name));
         steps.push(request(asked));
@@ -241,6 +250,9 @@ impl<'a> Gate<'a> {
                 steps.extend(rules::steps(&route.access, &client, Extent::WHOLE));
             }
             None => steps.push(no_route(&answer, asked)),
+        }
+        if self.trust.is_one_profile(server_name, asked.host.as_ref()) {
+            steps.extend(self.shadow(chain, &client, &answer, asked, now));
         }
         let mend = self.mend(&answer, &client, server_name, Extent::WHOLE);
         Explanation { steps, answer, route: route.map(|route| route.spec.to_string()), mend, logged: None }
@@ -309,6 +321,16 @@ impl Place<'_> {
 impl Step {
     const fn new(what: &'static str, mark: Mark, text: String) -> Self {
         Self { what, mark, text, rule: None }
+    }
+}
+
+/// Who the holder of a chain is to a trust store; without one, nobody is asked.
+fn judged(trust: Option<&TrustStore>, chain: &[CertificateDer<'_>], now: WallTime) -> ClientCert {
+    let Some(trust) = trust else { return ClientCert::NotRequested };
+    let Some(leaf) = chain.first() else { return ClientCert::NotPresented };
+    match trust.judge(chain, now) {
+        Ok(believed) => ClientCert::Verified(believed.facts),
+        Err(reason) => ClientCert::Refused { reason, shown: CertificateFacts::from_der(leaf).ok().map(Arc::new) },
     }
 }
 
