@@ -20,7 +20,12 @@ use super::snapshot::{Route, Snapshot};
 use super::upgrade::{self, Upgrade};
 use crate::policy::Grant;
 use crate::tls::Protocol;
-use crate::upstream::{AnswerBody, Cluster, FailureKind, Lease, RequestBody, Reuse};
+use crate::upstream::{AnswerBody, Cluster, FailureKind, Http1Head, Lease, RequestBody, RequestHead, Reuse};
+
+/// Bytes of the fields that every request to an upstream has.
+const OWN_FIELDS: usize = 384;
+/// And of one of the client's, on average.
+const USUAL_FIELD: usize = 64;
 
 /// Everything that is known of a request that goes to an upstream.
 pub(super) struct Forward<'a> {
@@ -70,8 +75,8 @@ impl Forward<'_> {
             let address = lease.endpoint().address();
             record.attempt(self.cluster, address);
             let began = Instant::now();
-            let request = self.request(&uri, body, &record.request_id);
-            let failure = match self.cluster.send(lease, request, self.reuse(&attempts), began).await {
+            let head = self.head(&uri, &record.request_id);
+            let failure = match self.cluster.send(lease, head, body, self.reuse(&attempts), began).await {
                 Ok(mut answer) => {
                     self.cluster.note_answer(record.upstream_answered(began));
                     let trailers = self.trailers(&answer);
@@ -169,7 +174,7 @@ impl Forward<'_> {
             .ok_or_else(|| refusal(FailureKind::Reset, self.route, Some(state)))
     }
 
-    fn request(&self, uri: &Uri, body: RequestBody, request_id: &HeaderValue) -> Request<RequestBody> {
+    fn head(&self, uri: &Uri, request_id: &HeaderValue) -> RequestHead {
         let port = self.admitted.authority.as_ref().and_then(|authority| authority.port).unwrap_or(443);
         let host = self.admitted.host_text.clone();
         let ours = RequestHeaders {
@@ -177,15 +182,30 @@ impl Forward<'_> {
             client_ip: &self.connection.ip,
             port: if port == 443 { HeaderValue::from_static("443") } else { port.into() },
             request_id,
-            client_cert: self.route.client_cert.and_then(|place| self.client.headers.table(place)),
             upgrade: self.upgrade,
             upstream: self.protocol(),
         };
-        let mut request = Request::new(body);
-        *request.method_mut() = upgrade::method(self.parts).clone();
-        *request.uri_mut() = uri.clone();
-        *request.headers_mut() = self.snapshot.headers.apply(self.parts, &ours);
-        request
+        let known = self.route.client_cert.and_then(|place| self.client.headers.fields(place));
+        let method = upgrade::method(self.parts);
+        match self.protocol() {
+            Protocol::Http1 => {
+                let more = OWN_FIELDS + self.parts.headers.len() * USUAL_FIELD;
+                let mut head = Http1Head::new(method, uri.path(), uri.query(), known, more);
+                self.snapshot.headers.apply(self.parts, &ours, &mut head);
+                RequestHead::Http1(head)
+            }
+            Protocol::Http2 => {
+                let mut head = Request::new(());
+                *head.method_mut() = method.clone();
+                *head.uri_mut() = uri.clone();
+                let fields = head.headers_mut();
+                if let Some(known) = known {
+                    known.table().clone_into(fields);
+                }
+                self.snapshot.headers.apply(self.parts, &ours, fields);
+                RequestHead::Http2(head)
+            }
+        }
     }
 
     /// The target: byte for byte, less the prefix. In origin-form, but for HTTP/2, which has scheme and authority beside

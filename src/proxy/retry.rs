@@ -73,8 +73,8 @@ impl Attempts {
         let is_over = self.made >= MOST_ATTEMPTS || waited >= longest;
         match (failure.replay, failure.kind) {
             (_, kind) if is_over => Again::No(kind),
-            (Replay::Elsewhere(request), kind) => Again::Elsewhere(request.into_body(), kind),
-            (Replay::Unsent(request), _) => Again::Unsent(request.into_body()),
+            (Replay::Elsewhere(body), kind) => Again::Elsewhere(body, kind),
+            (Replay::Unsent(body), _) => Again::Unsent(body),
             (Replay::Idempotent { kept }, kind) => {
                 let done = if kept { &mut self.after_kept } else { &mut self.after_fresh };
                 if !self.is_repeatable || *done || !spend() {
@@ -95,8 +95,6 @@ pub(super) fn is_idempotent(method: &Method) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -122,11 +120,11 @@ mod tests {
     }
 
     fn unsent() -> Replay {
-        Replay::Unsent(Box::new(Request::new(RequestBody::Empty)))
+        Replay::Unsent(RequestBody::Empty)
     }
 
     fn elsewhere() -> Replay {
-        Replay::Elsewhere(Box::new(Request::new(RequestBody::Empty)))
+        Replay::Elsewhere(RequestBody::Empty)
     }
 
     #[test]

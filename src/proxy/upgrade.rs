@@ -6,10 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, TE, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{Method, Response, StatusCode, Version, request};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
@@ -95,14 +92,11 @@ fn lists(headers: &HeaderMap, name: &HeaderName, wanted: &[u8]) -> bool {
 }
 
 impl Upgrade {
-    /// Makes a request to the upstream ask for it.
-    pub(super) fn ask(&self, headers: &mut HeaderMap) {
-        headers.remove(TE);
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        if let Self::Http2(nonce) = self {
-            headers.insert(SEC_WEBSOCKET_KEY, nonce.key());
-            headers.entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
+    /// The key of the handshake with the upstream, where it is not the client's own.
+    pub(super) fn key(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Http1 => None,
+            Self::Http2(nonce) => Some(nonce.key()),
         }
     }
 

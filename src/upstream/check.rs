@@ -7,12 +7,13 @@ use std::sync::{Arc, Weak};
 
 use http::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use http::uri::{Authority, Scheme};
-use http::{Request, Uri};
+use http::{Method, Request, Uri};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::body::RequestBody;
 use super::cluster::Cluster;
 use super::endpoint::Endpoint;
+use super::head::{Fields as _, Http1Head};
 use super::health::{Health, Verdict};
 use super::http2;
 use super::settings::HealthCheck;
@@ -72,13 +73,11 @@ async fn probe(cluster: &Cluster, endpoint: &Endpoint, check: &HealthCheck) -> R
         }
         let mut connection =
             cluster.connect(endpoint.address(), check.timeout).await.map_err(|kind| kind.to_string())?;
-        let mut request = Request::new(RequestBody::Empty);
-        *request.uri_mut() = Uri::from(check.path.clone());
-        let headers = request.headers_mut();
-        headers.insert(HOST, cluster.own_host());
-        headers.insert(USER_AGENT, NAME.clone());
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        let answer = connection.exchange(request, check.timeout, Instant::now(), || ()).await;
+        let mut head = Http1Head::new(&Method::GET, check.path.path(), check.path.query(), None, 128);
+        head.put(&HOST, &cluster.own_host());
+        head.put(&USER_AGENT, &NAME);
+        head.put(&CONNECTION, &HeaderValue::from_static("close"));
+        let answer = connection.exchange(head, RequestBody::Empty, check.timeout, Instant::now(), || ()).await;
         answer.map(|answer| answer.status().as_u16()).map_err(|failure| failure.kind.to_string())
     };
     match timeout(check.timeout, exchange).await {

@@ -18,6 +18,7 @@ use super::discover::Discovery;
 use super::discovered::{Discovered, DiscoveryStatus};
 use super::endpoint::{Endpoint, Reuse};
 use super::error::{Failure, FailureKind, Replay};
+use super::head::{Http1Head, RequestHead};
 use super::http1::{Connection, Http1Answer};
 use super::http2::{self, Claim, Patience};
 use super::lease::{Lease, Role};
@@ -29,7 +30,7 @@ use super::standing::Standings;
 use super::stream::Stream;
 use super::upgraded::Upgraded;
 use crate::policy::Grant;
-use crate::tls::{Protocol, UpstreamTls};
+use crate::tls::UpstreamTls;
 
 /// Failed handshakes are told of this often: each request makes another.
 const COMPLAIN: Duration = Duration::from_secs(10);
@@ -280,19 +281,20 @@ impl Cluster {
     /// [`Reuse::Upgrade`] can have an answer with status 101; [`AnswerBody::take_upgraded`] has what follows it.
     ///
     /// # Errors
-    /// [`Failure`], which tells whether the request may be sent again. A request that was not sent comes back in it.
+    /// [`Failure`], which tells whether the request may be sent again. The body of a request that was not sent comes back in it.
     pub async fn send(
         &self,
         lease: Lease,
-        request: Request<RequestBody>,
+        head: RequestHead,
+        body: RequestBody,
         reuse: Reuse,
         now: Instant,
     ) -> Result<Response<AnswerBody>, Failure> {
         let address = lease.endpoint().address();
-        let answer = match self.settings.protocol {
-            Protocol::Http1 => self.send_http1(lease, request, reuse, now).await,
+        let answer = match head {
+            RequestHead::Http1(head) => self.send_http1(lease, head, body, reuse, now).await,
             // Boxed, so that others do not carry its state.
-            Protocol::Http2 => Box::pin(self.send_http2(lease, request, reuse, now)).await,
+            RequestHead::Http2(head) => Box::pin(self.send_http2(lease, head, body, reuse, now)).await,
         };
         answer.inspect_err(|failure| {
             if let FailureKind::TlsFailed(error) = &failure.kind {
@@ -304,7 +306,8 @@ impl Cluster {
     async fn send_http1(
         &self,
         mut lease: Lease,
-        request: Request<RequestBody>,
+        head: Http1Head,
+        body: RequestBody,
         reuse: Reuse,
         now: Instant,
     ) -> Result<Response<AnswerBody>, Failure> {
@@ -314,11 +317,11 @@ impl Cluster {
             Some(connection) => (connection, now),
             None => match self.connect(lease.endpoint().address(), timeouts.connect).await {
                 Ok(connection) => (connection, Instant::now()),
-                Err(kind) => return Err(self.unreachable(lease, kind, request)),
+                Err(kind) => return Err(self.unreachable(lease, kind, body)),
             },
         };
         let first_byte = lease.first_byte(timeouts.first_byte);
-        let answer = match connection.exchange(request, first_byte, now, || lease.doubt()).await {
+        let answer = match connection.exchange(head, body, first_byte, now, || lease.doubt()).await {
             Ok(answer) => answer,
             Err(failure) => return Err(lease.explain(failure, reuse)),
         };
@@ -334,7 +337,8 @@ impl Cluster {
     async fn send_http2(
         &self,
         lease: Lease,
-        request: Request<RequestBody>,
+        head: Request<()>,
+        body: RequestBody,
         reuse: Reuse,
         now: Instant,
     ) -> Result<Response<AnswerBody>, Failure> {
@@ -343,10 +347,10 @@ impl Cluster {
         let first_byte = lease.first_byte(timeouts.first_byte);
         let claim = match Claim::take(lease, self.tls.as_ref(), timeouts.connect, keep).await {
             Ok(claim) => claim,
-            Err((lease, kind)) => return Err(self.unreachable(lease, kind, request)),
+            Err((lease, kind)) => return Err(self.unreachable(lease, kind, body)),
         };
         let patience = Patience { doubt: timeouts.connect / 2, first_byte, between_bytes: timeouts.between_bytes };
-        Ok(http2::exchange(claim, request, patience, reuse, now).await?.map(AnswerBody::from))
+        Ok(http2::exchange(claim, head, body, patience, reuse, now).await?.map(AnswerBody::from))
     }
 
     /// A connection for HTTP/1.
@@ -359,11 +363,11 @@ impl Cluster {
         Stream::connect(address, self.tls.as_ref(), within).await
     }
 
-    fn unreachable(&self, mut lease: Lease, kind: FailureKind, request: Request<RequestBody>) -> Failure {
+    fn unreachable(&self, mut lease: Lease, kind: FailureKind, body: RequestBody) -> Failure {
         lease.failed_by(&kind);
         // Perhaps it has left, and others have come.
         self.refresh_soon();
-        Failure::new(kind, Replay::Elsewhere(Box::new(request)))
+        Failure::new(kind, Replay::Elsewhere(body))
     }
 
     /// Tells the operator why no hands are shaken. The client learns nothing of it.

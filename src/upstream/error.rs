@@ -2,8 +2,6 @@
 
 use std::io;
 
-use http::Request;
-
 use super::body::RequestBody;
 
 /// A request that got no answer.
@@ -58,10 +56,11 @@ pub enum FailureKind {
 pub enum Replay {
     /// It may have been processed.
     Never,
-    /// Not a byte of it was written, since a kept connection had ended; here it is.
-    Unsent(Box<Request<RequestBody>>),
-    /// Not a byte of it was written, since this endpoint cannot be connected to, or hung up at once; another may do.
-    Elsewhere(Box<Request<RequestBody>>),
+    /// Not a byte of it was written, since a kept connection had ended; here is its body.
+    Unsent(RequestBody),
+    /// Not a byte of it was written, since this endpoint cannot be connected to, or hung up at once; another may do. Here
+    /// is its body.
+    Elsewhere(RequestBody),
     /// It was written, and not a byte of an answer came; one without a body whose method is idempotent may be sent
     /// again.
     Idempotent {

@@ -21,6 +21,7 @@ use crate::clock::WallTime;
 use crate::identity::{CertificateFacts, ClientCert, SubjectAltName};
 use crate::proxy::settings::Dialect;
 use crate::tls::ProfileId;
+use crate::upstream::KnownFields;
 
 /// A field with its name and line end; gunicorn refuses a longer one. What would be longer is left out.
 const LONGEST_FIELD: usize = 8190;
@@ -38,7 +39,7 @@ pub(in crate::proxy) struct Dialects {
 
 /// The fields for one client, each as the beginning of a request's: one table for each set of dialects.
 #[derive(Debug)]
-pub(in crate::proxy) struct ClientCertHeaders(Box<[HeaderMap]>);
+pub(in crate::proxy) struct ClientCertHeaders(Box<[KnownFields]>);
 
 /// A client that was believed.
 struct Shown<'a> {
@@ -96,15 +97,15 @@ impl Dialects {
                 table.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
             }
             // A copy has room in its index only.
-            table.clone()
+            KnownFields::from(table.clone())
         };
         ClientCertHeaders(self.sets.iter().map(table).collect())
     }
 }
 
 impl ClientCertHeaders {
-    /// The table for the set of dialects of this place.
-    pub(in crate::proxy) fn table(&self, place: usize) -> Option<&HeaderMap> {
+    /// The fields for the set of dialects of this place.
+    pub(in crate::proxy) fn fields(&self, place: usize) -> Option<&KnownFields> {
         self.0.get(place)
     }
 }

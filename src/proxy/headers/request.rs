@@ -1,8 +1,9 @@
-//! The headers of a request to an upstream, made in one pass over the client's: what may pass is copied, everything
-//! else is not, and what the gateway knows is added.
+//! The fields of a request to an upstream, made in one pass over the client's: what may pass is copied, everything else
+//! is not, and what the gateway knows is added.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, TE, TRAILER, UPGRADE,
 };
 use http::{Version, request};
 
@@ -11,6 +12,7 @@ use super::protected::is_protected;
 use crate::proxy::settings::HeaderSettings;
 use crate::proxy::upgrade::Upgrade;
 use crate::tls::Protocol;
+use crate::upstream::Fields;
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -19,9 +21,6 @@ static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static HTTPS: HeaderValue = HeaderValue::from_static("https");
-
-/// Fields that are added to every request.
-const OWN_FIELDS: usize = 7;
 
 /// The configured part of the rules.
 #[derive(Debug)]
@@ -38,8 +37,6 @@ pub(in crate::proxy) struct RequestHeaders<'a> {
     pub(in crate::proxy) port: HeaderValue,
     /// The request's id.
     pub(in crate::proxy) request_id: &'a HeaderValue,
-    /// What is told of the client's certificate.
-    pub(in crate::proxy) client_cert: Option<&'a HeaderMap>,
     /// The protocol that is asked for.
     pub(in crate::proxy) upgrade: Option<&'a Upgrade>,
     /// What the upstream speaks.
@@ -51,43 +48,50 @@ impl RequestHeaderRules {
         Self(settings)
     }
 
-    /// The headers for the upstream.
-    pub(in crate::proxy) fn apply(&self, client: &request::Parts, ours: &RequestHeaders<'_>) -> HeaderMap {
-        let mut headers = ours.client_cert.cloned().unwrap_or_default();
-        headers.reserve(client.headers.len() + OWN_FIELDS);
+    /// Adds the fields for the upstream to those that tell of the client's certificate.
+    pub(in crate::proxy) fn apply(&self, client: &request::Parts, ours: &RequestHeaders<'_>, to: &mut impl Fields) {
         // One look at the names costs less than a search for each of those that are rarely there.
         let rare = Rare::of(&client.headers);
         let listed = if rare.connection { listed_by_connection(&client.headers) } else { Vec::new() };
         if ours.upstream == Protocol::Http1 {
-            headers.insert(HOST, ours.host.clone());
+            to.put(&HOST, &ours.host);
         }
+        let cookies =
+            if rare.cookie && client.version == Version::HTTP_2 { join_cookies(&client.headers) } else { None };
+        let key = ours.upgrade.and_then(Upgrade::key);
         for (name, value) in &client.headers {
-            if self.passes(name, &listed, ours.upstream) && *name != TRAILER {
-                headers.append(name.clone(), value.clone());
+            let is_told_anew = (*name == COOKIE && cookies.is_some()) || (*name == SEC_WEBSOCKET_KEY && key.is_some());
+            if self.passes(name, &listed, ours.upstream) && *name != TRAILER && !is_told_anew {
+                to.put(name, value);
             }
         }
-        if client.version == Version::HTTP_2 {
-            join_cookies(&mut headers);
+        if let Some(cookies) = cookies {
+            to.put(&COOKIE, &cookies);
         }
         if rare.trailer {
-            self.declare_trailers(client, &mut headers, ours.upstream);
+            to.announce(self.trailers(client, ours.upstream));
         }
-        if rare.te && wants_trailers(&client.headers) {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
+        to.put(&FORWARDED_FOR, ours.client_ip);
+        to.put(&REAL_IP, ours.client_ip);
+        to.put(&FORWARDED_PROTO, &HTTPS);
+        to.put(&FORWARDED_HOST, &ours.host);
+        to.put(&FORWARDED_PORT, &ours.port);
+        to.put(&REQUEST_ID, ours.request_id);
+        if ours.upgrade.is_some() {
+            to.put(&CONNECTION, &HeaderValue::from_static("Upgrade"));
+            to.put(&UPGRADE, &HeaderValue::from_static("websocket"));
+            if let Some(key) = key {
+                to.put(&SEC_WEBSOCKET_KEY, &key);
+                if !client.headers.contains_key(SEC_WEBSOCKET_VERSION) {
+                    to.put(&SEC_WEBSOCKET_VERSION, &HeaderValue::from_static("13"));
+                }
+            }
+        } else if rare.te && wants_trailers(&client.headers) {
+            to.put(&TE, &HeaderValue::from_static("trailers"));
             if ours.upstream == Protocol::Http1 {
-                headers.insert(CONNECTION, HeaderValue::from_static("te"));
+                to.put(&CONNECTION, &HeaderValue::from_static("te"));
             }
         }
-        headers.insert(FORWARDED_FOR.clone(), ours.client_ip.clone());
-        headers.insert(REAL_IP.clone(), ours.client_ip.clone());
-        headers.insert(FORWARDED_PROTO.clone(), HTTPS.clone());
-        headers.insert(FORWARDED_HOST.clone(), ours.host.clone());
-        headers.insert(FORWARDED_PORT.clone(), ours.port.clone());
-        headers.insert(REQUEST_ID.clone(), ours.request_id.clone());
-        if let Some(upgrade) = ours.upgrade {
-            upgrade.ask(&mut headers);
-        }
-        headers
     }
 
     /// Whether a trailer field of this name may pass to the upstream.
@@ -111,22 +115,14 @@ impl RequestHeaderRules {
             || self.0.drop_request.contains(name))
     }
 
-    /// Announces the client's trailers, less those that will not pass.
-    fn declare_trailers(&self, client: &request::Parts, headers: &mut HeaderMap, upstream: Protocol) {
-        for value in client.headers.get_all(TRAILER) {
-            let kept: Vec<_> = value
-                .as_bytes()
-                .split(|byte| *byte == b',')
-                .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-                .filter(|name| self.trailer_passes(name, upstream))
-                .map(|name| name.as_str().to_owned())
-                .collect();
-            if let Ok(value) = HeaderValue::from_str(&kept.join(", "))
-                && !value.is_empty()
-            {
-                headers.append(TRAILER, value);
-            }
-        }
+    /// The trailers that the client announces, less those that will not pass.
+    fn trailers(&self, client: &request::Parts, upstream: Protocol) -> Vec<HeaderName> {
+        let values =
+            client.headers.get_all(TRAILER).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        values
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .filter(|name| self.trailer_passes(name, upstream))
+            .collect()
     }
 }
 
@@ -134,6 +130,7 @@ impl RequestHeaderRules {
 #[derive(Debug, Default)]
 struct Rare {
     connection: bool,
+    cookie: bool,
     trailer: bool,
     te: bool,
 }
@@ -143,6 +140,7 @@ impl Rare {
         let mut rare = Self::default();
         for name in headers.keys() {
             rare.connection |= *name == CONNECTION;
+            rare.cookie |= *name == COOKIE;
             rare.trailer |= *name == TRAILER;
             rare.te |= *name == TE;
         }
@@ -150,16 +148,13 @@ impl Rare {
     }
 }
 
-/// HTTP/2 may split a cookie header into one field for each cookie; HTTP/1.1 has one (RFC 9113 section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let Entry::Occupied(mut cookies) = headers.entry(COOKIE) else { return };
-    if cookies.iter().nth(1).is_none() {
-        return;
-    }
+/// HTTP/2 may split a cookie header into one field for each cookie; HTTP/1.1 has one (RFC 9113 section 8.2.3). `None`
+/// when it is not split.
+fn join_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
+    let cookies = headers.get_all(COOKIE);
+    cookies.iter().nth(1)?;
     let joined = cookies.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
-    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
-        cookies.insert(joined);
-    }
+    HeaderValue::from_bytes(&joined).ok()
 }
 
 /// Whether the client takes trailers (RFC 9110 section 10.1.4).
@@ -188,7 +183,6 @@ mod tests {
             client_ip: &HeaderValue::from_static("192.0.2.7"),
             port: HeaderValue::from_static("443"),
             request_id: &HeaderValue::from_static("id"),
-            client_cert: None,
             upgrade: None,
             upstream: Protocol::Http1,
         };
@@ -201,7 +195,8 @@ mod tests {
             "x-forwarded-port: 443",
             "x-request-id: id",
         ];
-        let headers = RequestHeaderRules::new(settings).apply(&parts, &ours);
+        let mut headers = HeaderMap::new();
+        RequestHeaderRules::new(settings).apply(&parts, &ours, &mut headers);
         let mut all: Vec<_> =
             headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         for field in own {

@@ -19,7 +19,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, request as http_request};
+use http::{Method, Response, StatusCode};
 use http_body::Frame;
 use tokio::time::Instant;
 
@@ -32,6 +32,7 @@ use self::request::{BodyFailed, Outgoing};
 use self::socket::Socket;
 use super::body::{AnswerCut, RequestBody};
 use super::error::{Failure, FailureKind, Replay};
+use super::head::Http1Head;
 use super::stream::Stream;
 use crate::tls::refuses_our_certificate;
 use crate::watchdog::Watchdog;
@@ -126,7 +127,6 @@ impl Connection {
         self.watchdog.disarm();
         self.idle_since = Instant::now();
         self.used = true;
-        self.outgoing.rest();
         self.socket.rest();
         can_be_used
     }
@@ -142,16 +142,17 @@ impl Connection {
     /// by half of the time in which a connection is to be made.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<RequestBody>,
+        head: Http1Head,
+        body: RequestBody,
         first_byte: Duration,
         now: Instant,
         mut doubt: impl FnMut(),
     ) -> Result<Response<()>, Failure> {
         self.has_answered = false;
         self.interim = 0;
-        let progress = request.body().progress();
-        let parts = self.outgoing.begin(request);
-        let is_head = parts.method == Method::HEAD;
+        let progress = body.progress();
+        let is_head = *head.method() == Method::HEAD;
+        self.outgoing.begin(head, body);
         let mut is_doubted = false;
         let mut last_progress = now;
         let result = poll_fn(|context| {
@@ -185,7 +186,7 @@ impl Connection {
         self.watchdog.disarm();
         match result {
             Some(Ok(answer)) => Ok(answer),
-            Some(Err(why)) => Err(self.failure(why, parts, progress.is_none())),
+            Some(Err(why)) => Err(self.failure(why, progress.is_none())),
             None => Err(Failure::new(FailureKind::FirstByteTimedOut, Replay::Never)),
         }
     }
@@ -259,7 +260,7 @@ impl Connection {
         self.outgoing.is_done().then(|| self.socket.into_parts())
     }
 
-    fn failure(&mut self, why: NoAnswer, parts: http_request::Parts, is_bodiless: bool) -> Failure {
+    fn failure(&mut self, why: NoAnswer, is_bodiless: bool) -> Failure {
         let error = match why {
             NoAnswer::Malformed => return Failure::new(FailureKind::Malformed, Replay::Never),
             NoAnswer::RequestBody => return Failure::new(FailureKind::RequestBody, Replay::Never),
@@ -269,17 +270,16 @@ impl Connection {
         let is_fresh = !self.used && !self.has_answered;
         let refusal = error.filter(|error| is_fresh && refuses_our_certificate(error));
         if let Some(body) = self.outgoing.take_unsent() {
-            let request = Box::new(Request::from_parts(parts, body));
             return match refusal {
-                Some(refusal) => Failure::new(FailureKind::TlsFailed(refusal), Replay::Elsewhere(request)),
-                None if self.used => Failure::new(FailureKind::Reset, Replay::Unsent(request)),
-                None => Failure::new(FailureKind::Reset, Replay::Elsewhere(request)),
+                Some(refusal) => Failure::new(FailureKind::TlsFailed(refusal), Replay::Elsewhere(body)),
+                None if self.used => Failure::new(FailureKind::Reset, Replay::Unsent(body)),
+                None => Failure::new(FailureKind::Reset, Replay::Elsewhere(body)),
             };
         }
         if let Some(refusal) = refusal {
             // It was written, and has not been read.
-            let empty = || Replay::Elsewhere(Box::new(Request::from_parts(parts, RequestBody::Empty)));
-            return Failure::new(FailureKind::TlsFailed(refusal), if is_bodiless { empty() } else { Replay::Never });
+            let replay = if is_bodiless { Replay::Elsewhere(RequestBody::Empty) } else { Replay::Never };
+            return Failure::new(FailureKind::TlsFailed(refusal), replay);
         }
         let replay = if self.has_answered { Replay::Never } else { Replay::Idempotent { kept: self.used } };
         Failure::new(FailureKind::Reset, replay)

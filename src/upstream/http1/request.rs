@@ -1,17 +1,18 @@
-//! A request on its way out: its head, written from parsed values, and its body, as far as it has come.
+//! A request on its way out: its head, and its body as far as it has come.
 
 use std::collections::VecDeque;
 use std::io::{IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use http::header::{HeaderName, HeaderValue, TRAILER};
-use http::{HeaderMap, Method, Request, request};
+use bytes::{Buf as _, Bytes};
+use http::header::HeaderName;
+use http::{HeaderMap, Method};
 use http_body::{Body as _, Frame};
 
 use super::socket::Socket;
 use crate::upstream::body::RequestBody;
+use crate::upstream::head::{Http1Head, write_field};
 
 /// So much of a body is read before any of it is written: pieces that come together go out together.
 const ENOUGH: usize = 64 * 1024;
@@ -19,8 +20,6 @@ const ENOUGH: usize = 64 * 1024;
 const MOST_PIECES: usize = 30;
 /// With the head.
 const MOST_AT_ONCE: usize = MOST_PIECES + 4;
-/// A head that was longer than this does not keep its memory.
-const USUAL_HEAD: usize = 4 * 1024;
 
 /// The body could not be read: the client's doing.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub(super) struct BodyFailed;
 /// What is being sent.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    head: BytesMut,
+    head: Bytes,
     pieces: VecDeque<Bytes>,
     queued: usize,
     body: RequestBody,
@@ -52,28 +51,26 @@ enum Coding {
 }
 
 impl Outgoing {
-    /// Begins a request, of which the head is given back. What is left of the one before is forgotten.
-    pub(super) fn begin(&mut self, request: Request<RequestBody>) -> request::Parts {
-        let (parts, body) = request.into_parts();
-        let mut head = std::mem::take(&mut self.head);
-        head.clear();
-        write_head(&parts, &mut head);
+    /// Begins a request. What is left of the one before is forgotten.
+    pub(super) fn begin(&mut self, head: Http1Head, body: RequestBody) {
+        let expects_body = matches!(*head.method(), Method::POST | Method::PUT | Method::PATCH);
+        let (mut head, trailers) = head.into_parts();
         let coding = if body.is_end_stream() {
             // Where a body is expected, none is said to be none (RFC 9110 section 8.6).
-            if matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
-                head.put_slice(b"content-length: 0\r\n");
+            if expects_body {
+                head.extend_from_slice(b"content-length: 0\r\n");
             }
             Coding::Ended
         } else if let Some(length) = body.size_hint().exact() {
-            let _ = write!((&mut head).writer(), "content-length: {length}\r\n");
+            // A Vec takes everything.
+            let _ = write!(head, "content-length: {length}\r\n");
             Coding::Length(length)
         } else {
-            head.put_slice(b"transfer-encoding: chunked\r\n");
-            Coding::Chunked(declared(&parts.headers))
+            head.extend_from_slice(b"transfer-encoding: chunked\r\n");
+            Coding::Chunked(trailers)
         };
-        head.put_slice(b"\r\n");
-        *self = Self { head, body, coding, ..Self::default() };
-        parts
+        head.extend_from_slice(b"\r\n");
+        *self = Self { head: head.into(), body, coding, ..Self::default() };
     }
 
     /// Sends what can be sent now. Ready when all of the request is on its way.
@@ -108,13 +105,6 @@ impl Outgoing {
     pub(super) fn take_unsent(&mut self) -> Option<RequestBody> {
         let unsent = std::mem::take(&mut self.unsent);
         (!self.has_written).then(|| std::mem::take(&mut self.body).again(unsent))
-    }
-
-    /// Gives the memory back that a connection does not need while it is idle.
-    pub(super) fn rest(&mut self) {
-        if self.head.capacity() > USUAL_HEAD {
-            self.head = BytesMut::new();
-        }
     }
 
     /// Reads the body until there is enough to write, or nothing more for now.
@@ -167,12 +157,12 @@ impl Outgoing {
             Coding::Length(_) => return Err(BodyFailed),
             Coding::Ended => {}
             Coding::Chunked(names) => {
-                let mut last = BytesMut::from(&b"0\r\n"[..]);
+                let mut last = b"0\r\n".to_vec();
                 for (name, value) in trailers.iter().flatten().filter(|(name, _)| names.contains(name)) {
                     write_field(name, value, &mut last);
                 }
-                last.put_slice(b"\r\n");
-                self.push(last.freeze());
+                last.extend_from_slice(b"\r\n");
+                self.push(last.into());
             }
         }
         Ok(())
@@ -223,47 +213,19 @@ fn copy_of(frame: &Frame<Bytes>) -> Frame<Bytes> {
     }
 }
 
-/// The trailers that a head announces.
-fn declared(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(TRAILER).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    values.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
-}
-
-fn write_head(parts: &request::Parts, head: &mut BytesMut) {
-    head.put_slice(parts.method.as_str().as_bytes());
-    head.put_u8(b' ');
-    // Not `path_and_query`, of which the path may be empty.
-    head.put_slice(parts.uri.path().as_bytes());
-    if let Some(query) = parts.uri.query() {
-        head.put_u8(b'?');
-        head.put_slice(query.as_bytes());
-    }
-    head.put_slice(b" HTTP/1.1\r\n");
-    for (name, value) in &parts.headers {
-        write_field(name, value, head);
-    }
-}
-
-/// Neither can hold a line end: their types see to it.
-fn write_field(name: &HeaderName, value: &HeaderValue, to: &mut BytesMut) {
-    to.reserve(name.as_str().len() + value.len() + 4);
-    to.put_slice(name.as_str().as_bytes());
-    to.put_slice(b": ");
-    to.put_slice(value.as_bytes());
-    to.put_slice(b"\r\n");
-}
-
 #[cfg(test)]
 mod tests {
     use std::error::Error as StdError;
     use std::future::poll_fn;
     use std::time::Duration;
 
+    use http::HeaderValue;
     use http_body::{Body, SizeHint};
     use tokio::io::AsyncReadExt as _;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::upstream::head::Fields as _;
     use crate::upstream::stream::Stream;
 
     /// A body of which everything is there, and which says, or not, how long it is.
@@ -307,19 +269,23 @@ mod tests {
         (Socket::new(stream.unwrap()), peer.unwrap().0)
     }
 
-    fn request(method: Method, fields: &[(&str, &str)], body: RequestBody) -> Request<RequestBody> {
-        let mut request = Request::builder().method(method).uri("/p?q");
+    fn head(method: &Method, fields: &[(&'static str, &'static str)]) -> Http1Head {
+        let mut head = Http1Head::new(method, "/p", Some("q"), None, 0);
         for (name, value) in fields {
-            request = request.header(*name, *value);
+            if *name == "trailer" {
+                head.announce(vec![HeaderName::from_static(value)]);
+            } else {
+                head.put(&HeaderName::from_static(name), &HeaderValue::from_static(value));
+            }
         }
-        request.body(body).unwrap()
+        head
     }
 
     /// What is written of a request, and whether its body failed.
-    async fn written(request: Request<RequestBody>) -> (String, bool) {
+    async fn written(head: Http1Head, body: RequestBody) -> (String, bool) {
         let (mut socket, mut peer) = connected().await;
         let mut outgoing = Outgoing::default();
-        outgoing.begin(request);
+        outgoing.begin(head, body);
         let outcome = poll_fn(|context| outgoing.poll(context, &mut socket)).await;
         assert_eq!(outgoing.is_done(), outcome.is_ok());
         drop(socket);
@@ -331,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_is_delimited_by_what_is_known_of_it() {
         let trailers = [("x-sum", "5"), ("x-other", "6")];
-        let announced: &[(&str, &str)] = &[("trailer", "X-Sum")];
+        let announced: &[_] = &[("trailer", "x-sum")];
         let none: &[(&str, &str)] = &[];
         for (method, fields, body, expected) in [
             (Method::GET, none, RequestBody::Empty, "GET /p?q HTTP/1.1\r\n\r\n"),
@@ -359,19 +325,19 @@ mod tests {
                 Method::PUT,
                 announced,
                 body(&["ab"], &trailers, None),
-                "PUT /p?q HTTP/1.1\r\ntrailer: X-Sum\r\ntransfer-encoding: chunked\r\n\r\n\
+                "PUT /p?q HTTP/1.1\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n\
                  2\r\nab\r\n0\r\nx-sum: 5\r\n\r\n",
             ),
         ] {
             let case = format!("{method} {fields:?} {body:?}");
-            assert_eq!(written(request(method, fields, body)).await, (expected.to_owned(), false), "{case}");
+            assert_eq!(written(head(&method, fields), body).await, (expected.to_owned(), false), "{case}");
         }
     }
 
     #[tokio::test]
     async fn a_body_that_is_not_as_long_as_it_said_is_never_complete() {
         for (pieces, length) in [(&["abc"][..], 4), (&["abcd", "ef"], 5), (&[], 1)] {
-            let (text, has_failed) = written(request(Method::POST, &[], body(pieces, &[], Some(length)))).await;
+            let (text, has_failed) = written(head(&Method::POST, &[]), body(pieces, &[], Some(length))).await;
             assert!(has_failed, "{pieces:?} for {length}");
             assert!(text.len() < "POST /p?q HTTP/1.1\r\ncontent-length: 4\r\n\r\n".len() + 4, "{text}");
         }
@@ -380,14 +346,14 @@ mod tests {
     #[tokio::test]
     async fn what_was_not_written_can_be_had_back_from_its_beginning() {
         let mut outgoing = Outgoing::default();
-        let parts = outgoing.begin(request(Method::POST, &[], body(&["ab", "cd"], &[], Some(4))));
+        outgoing.begin(head(&Method::POST, &[]), body(&["ab", "cd"], &[], Some(4)));
         outgoing.read_body(&mut Context::from_waker(std::task::Waker::noop())).unwrap();
         let again = outgoing.take_unsent().unwrap();
-        let (text, has_failed) = written(Request::from_parts(parts, again)).await;
+        let (text, has_failed) = written(head(&Method::POST, &[]), again).await;
         assert_eq!((text.as_str(), has_failed), ("POST /p?q HTTP/1.1\r\ncontent-length: 4\r\n\r\nabcd", false));
 
         let (mut socket, _peer) = connected().await;
-        outgoing.begin(request(Method::POST, &[], body(&["ab"], &[], Some(2))));
+        outgoing.begin(head(&Method::POST, &[]), body(&["ab"], &[], Some(2)));
         poll_fn(|context| outgoing.poll(context, &mut socket)).await.unwrap();
         assert!(outgoing.take_unsent().is_none(), "it was written");
     }
@@ -398,7 +364,7 @@ mod tests {
         let piece = "x".repeat(16 * 1024);
         let pieces: Vec<&str> = (0..1024).map(|_| piece.as_str()).collect();
         let mut outgoing = Outgoing::default();
-        outgoing.begin(request(Method::POST, &[], body(&pieces, &[], Some(16 << 20))));
+        outgoing.begin(head(&Method::POST, &[]), body(&pieces, &[], Some(16 << 20)));
         let mut context = Context::from_waker(std::task::Waker::noop());
         while outgoing.poll(&mut context, &mut socket).is_pending() {
             assert!(outgoing.queued < ENOUGH + piece.len(), "{} bytes wait", outgoing.queued);

@@ -42,15 +42,14 @@ pub(in crate::upstream) struct Patience {
 /// A request that is dropped, before or after the head, resets its stream.
 pub(in crate::upstream) async fn exchange(
     mut claim: Claim,
-    request: Request<RequestBody>,
+    mut head: Request<()>,
+    body: RequestBody,
     patience: Patience,
     reuse: Reuse,
     now: Instant,
 ) -> Result<Response<Http2Answer>, Failure> {
     let kept = claim.link().is_proven();
-    let (parts, body) = request.into_parts();
-    let may_have_body = parts.method != Method::HEAD;
-    let mut head = Request::from_parts(parts, ());
+    let may_have_body = *head.method() != Method::HEAD;
     announce_length(&mut head, &body);
     let progress = body.progress();
     let is_bodiless = body.is_end_stream();
@@ -156,5 +155,5 @@ fn failure(error: &h2::Error, kept: bool) -> Failure {
 }
 
 fn unsent(body: RequestBody) -> Failure {
-    Failure::new(FailureKind::Reset, Replay::Unsent(Box::new(Request::new(body))))
+    Failure::new(FailureKind::Reset, Replay::Unsent(body))
 }

@@ -19,7 +19,7 @@ fn described(common_name: &str, uri: &str, dns: &str) -> (HeaderMap, Vec<u8>) {
     let place = dialects.place(every.to_vec()).unwrap();
     let path = [certificate.der().clone()];
     let headers = dialects.describe(ProfileId::FALLBACK, &ClientCert::Verified(Arc::new(facts)), &path);
-    (headers.table(place).unwrap().clone(), certificate.der().to_vec())
+    (headers.fields(place).unwrap().table().clone(), certificate.der().to_vec())
 }
 
 /// The pairs of one element, by Envoy's rules.
