@@ -50,7 +50,7 @@ class Client {
         var parameters = new SSLParameters();
         parameters.setProtocols(new String[] {"TLSv" + version});
         var client = HttpClient.newBuilder()
-            .sslContext(context(version, who))
+            .sslContext(context(who))
             .sslParameters(parameters)
             .version(http.equals("2") ? HttpClient.Version.HTTP_2 : HttpClient.Version.HTTP_1_1)
             .connectTimeout(Duration.ofSeconds(20))
@@ -67,17 +67,7 @@ class Client {
         }
     }
 
-    static final Map<String, SSLContext> CONTEXTS = new HashMap<>();
-
-    /** Opening a PKCS#12 file takes long on purpose, so each is opened once. */
-    static SSLContext context(String version, String who) throws Exception {
-        String name = version + who;
-        if (!CONTEXTS.containsKey(name)) CONTEXTS.put(name, make(version, who));
-        return CONTEXTS.get(name);
-    }
-
-    /** TLS 1.2 with the PKCS#12 file for old readers, TLS 1.3 with the modern one. */
-    static SSLContext make(String version, String who) throws Exception {
+    static SSLContext context(String who) throws Exception {
         var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
         trusted.load(null, null);
         try (InputStream file = new FileInputStream(folder + "/ca.crt")) {
@@ -85,18 +75,25 @@ class Client {
         }
         var trust = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
         trust.init(trusted);
-        KeyManager[] keys = null;
-        if (!who.equals("-")) {
+        var context = SSLContext.getInstance("TLS");
+        context.init(who.equals("-") ? null : keys(who), trust.getTrustManagers(), null);
+        return context;
+    }
+
+    static final Map<String, KeyManager[]> KEYS = new HashMap<>();
+
+    /** Opening a PKCS#12 file takes long on purpose, so each is opened once; some in the form for old readers. */
+    static KeyManager[] keys(String who) throws Exception {
+        if (!KEYS.containsKey(who)) {
             var store = KeyStore.getInstance("PKCS12");
-            try (InputStream file = new FileInputStream(folder + "/clients/" + who + (version.equals("1.2") ? ".old.p12" : ".p12"))) {
+            String end = who.equals("p384") || who.equals("rsa2048") ? ".old.p12" : ".p12";
+            try (InputStream file = new FileInputStream(folder + "/clients/" + who + end)) {
                 store.load(file, password);
             }
             var factory = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
             factory.init(store, password);
-            keys = factory.getKeyManagers();
+            KEYS.put(who, factory.getKeyManagers());
         }
-        var context = SSLContext.getInstance("TLS");
-        context.init(keys, trust.getTrustManagers(), null);
-        return context;
+        return KEYS.get(who);
     }
 }

@@ -20,7 +20,7 @@ const CURL: Client = Client {
     name: "curl",
     protocols: &[Http::One, Http::Two],
     does: &[What::Twice, What::Upload],
-    alerts: ["alert certificate required", "alert certificate required"],
+    alerts: [&["alert certificate required"]; 2],
     limits: &[],
 };
 
@@ -28,7 +28,7 @@ const OPENSSL: Client = Client {
     name: "openssl",
     protocols: &[Http::One],
     does: &[What::Twice],
-    alerts: ["alert certificate required", "alert certificate required"],
+    alerts: [&["alert certificate required"]; 2],
     limits: &[],
 };
 
@@ -36,7 +36,7 @@ const GNUTLS: Client = Client {
     name: "gnutls",
     protocols: &[Http::One],
     does: &[What::Twice],
-    alerts: ["Certificate is required", "Certificate is required"],
+    alerts: [&["Certificate is required"]; 2],
     limits: &[],
 };
 
@@ -44,7 +44,7 @@ const WGET: Client = Client {
     name: "wget",
     protocols: &[Http::One],
     does: &[What::Twice, What::Upload],
-    alerts: ["Certificate is required", "Certificate is required"],
+    alerts: [&["Certificate is required"]; 2],
     limits: &[
         Limit {
             concerns: |case| is_12(case) && case.who == Some("ed25519"),

@@ -21,5 +21,6 @@ mod process;
 mod site;
 mod table;
 
+mod browser;
 mod commands;
 mod programs;

@@ -95,7 +95,7 @@ pub struct Client {
     pub protocols: &'static [Http],
     pub does: &'static [What],
     /// How it tells of the alert that there is no connection without a certificate, in TLS 1.2 and 1.3.
-    pub alerts: [&'static str; 2],
+    pub alerts: [&'static [&'static str]; 2],
     pub limits: &'static [Limit],
 }
 
@@ -161,10 +161,10 @@ impl Client {
         }
         let reason = match case.who {
             None if case.door == Door::Required => {
-                let alert = self.alerts[usize::from(case.version == Version::Tls13)];
+                let alerts = self.alerts[usize::from(case.version == Version::Tls13)];
                 return match outcome {
-                    Outcome::Failed(text) if text.contains(alert) => Ok(()),
-                    _ => Err(format!("expected the alert {alert:?}")),
+                    Outcome::Failed(text) if alerts.iter().any(|alert| text.contains(alert)) => Ok(()),
+                    _ => Err(format!("expected the alert {alerts:?}")),
                 };
             }
             None => Some("certificate_missing"),
