@@ -24,3 +24,4 @@ mod table;
 mod browser;
 mod commands;
 mod programs;
+mod schemes;
