@@ -213,7 +213,11 @@ async fn wget() {
 fn wget_command(site: &Site, case: &Case) -> (Command, String) {
     let mut command = Command::new("wget");
     command.args(["--no-config", "--content-on-error", "--save-headers", "--tries=1", "--timeout=25", "-O", "-"]);
-    command.arg(if is_12(case) { "--ciphers=NORMAL:-VERS-ALL:+VERS-TLS1.2" } else { "--ciphers=NORMAL:-VERS-ALL:+VERS-TLS1.3" });
+    command.arg(if is_12(case) {
+        "--ciphers=NORMAL:-VERS-ALL:+VERS-TLS1.2"
+    } else {
+        "--ciphers=NORMAL:-VERS-ALL:+VERS-TLS1.3"
+    });
     command.arg("--ca-certificate").arg(site.path("ca.crt"));
     if let Some(who) = case.who {
         let [certificate, key] = site.pair(who);

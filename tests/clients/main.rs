@@ -25,3 +25,4 @@ mod browser;
 mod commands;
 mod programs;
 mod schemes;
+mod snippets;

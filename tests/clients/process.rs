@@ -57,8 +57,7 @@ pub async fn run(command: &mut Command, input: &str, patience: Duration) -> Ran 
             let _ = stdin.write_all(input.as_bytes()).await;
             let _ = stdin.flush().await;
         };
-        let (_, read_out, read_err) =
-            tokio::join!(write, stdout.read_to_end(&mut out), stderr.read_to_end(&mut err));
+        let (_, read_out, read_err) = tokio::join!(write, stdout.read_to_end(&mut out), stderr.read_to_end(&mut err));
         read_out.unwrap();
         read_err.unwrap();
         child.wait().await.unwrap()

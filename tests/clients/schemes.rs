@@ -8,6 +8,7 @@ use tokio::process::Command;
 use crate::process::run;
 use crate::site::{Door, Site};
 use crate::support::binary::have;
+use crate::support::eventually;
 
 /// What comes of a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,4 +73,27 @@ async fn shake(site: &Site, version: &str, client: &str, schemes: &str) -> (Come
         Comes::Nothing
     };
     (comes, format!("{}{}", ran.out, ran.err))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_can_verify_none_of_the_gateways_keys_is_told_so_by_an_alert() {
+    if !have("openssl") {
+        return;
+    }
+    let site = Site::start().await;
+    for (refused, version) in ["-tls1_2", "-tls1_3"].into_iter().enumerate() {
+        let gateway = site.gateway(Door::Open("ed25519"));
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-servername", "localhost", version, "-sigalgs", "RSA-PSS+SHA256:ECDSA+SHA256"]);
+        command.args(["-connect", &gateway.address.to_string()]);
+        let ran = run(&mut command, "", Duration::from_secs(30)).await;
+        assert!(!ran.succeeded && ran.err.contains("alert handshake failure"), "{version}: {}", ran.err);
+        eventually("the log's line", async || {
+            let lines = gateway.log();
+            let told =
+                lines.iter().filter(|line| line["detail"] == "the client verifies no signature of this server's keys");
+            (told.count() == refused + 1).then_some(())
+        })
+        .await;
+    }
 }

@@ -144,7 +144,8 @@ impl Client {
         let alerted = outcomes.iter().filter(|(case, _)| case.door == Door::Required && case.who.is_none()).count();
         eventually("a line for each handshake without a certificate", async || {
             let lines = site.gateway(Door::Required).log();
-            let told = lines.iter().filter(|line| line["event"] == "handshake" && line["reason"] == "certificate_missing");
+            let told =
+                lines.iter().filter(|line| line["event"] == "handshake" && line["reason"] == "certificate_missing");
             (told.count() >= alerted).then_some(())
         })
         .await;
