@@ -2,6 +2,7 @@
 //! by the policy that companies use for that. Policies have one place on a machine, so it runs in a mount namespace
 //! with a folder of its own there; the process namespace ends all of its processes with it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::site::{CLIENT_KEYS, Door, PASSWORD, SERVER_KEYS, Site, configuration}
 use crate::support::binary::have;
 use crate::support::upstream::text;
 use crate::support::wire::Wire;
-use crate::support::{Gateway, Upstream, Version};
+use crate::support::{Gateway, Upstream, Version, eventually};
 
 /// A browser's whole life with some fifty pages.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -150,7 +151,8 @@ async fn shakes_hands(version: Version) {
     let mut expected = Vec::new();
     let mut steps = Vec::new();
     for (server, _) in SERVER_KEYS {
-        for client in KEYS {
+        // Of a key that it cannot verify it does not come to the client's.
+        for client in KEYS.into_iter().take(if server == "ed25519" { 1 } else { KEYS.len() }) {
             let door = Door::Open(server);
             let path = format!("/{server}/{client}");
             steps.push(open(format!("https://{client}.tenant.example.com:{}{path}", browser.port(door))));
@@ -191,7 +193,7 @@ async fn chromium_shakes_hands_in_tls_1_2_over_http_1() {
     shakes_hands(Version::Tls12).await;
 }
 
-const TWICE: &str = "fetch('/one').then(a => a.text()).then(() => fetch('/two')).then(a => a.status)";
+const SEVERAL: &str = "(async () => { for (let i = 0; i < 6; i++) await (await fetch('/several')).text(); })()";
 const UPLOAD: &str = "fetch('/upload', { method: 'POST', body: 'x'.repeat(8 << 20) }).then(async a => [a.status, (await a.json()).reason])";
 
 /// Without a certificate that it would show: the one it has is past its time.
@@ -201,7 +203,7 @@ async fn is_told_what_is_missing(version: Version) {
     let answers = browser
         .walk(&[
             open(format!("https://localhost:{}/page", browser.port(door))),
-            evaluate(TWICE),
+            evaluate(SEVERAL),
             evaluate(UPLOAD),
             open(format!("https://localhost:{}/", browser.port(Door::Required))),
         ])
@@ -214,12 +216,20 @@ async fn is_told_what_is_missing(version: Version) {
     for part in ["403 Forbidden", "asks for a client certificate", "Reason: certificate_missing", id] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
-    assert_eq!(answers[1], 403, "{answers:?}");
-    let [one, two] = [browser.site.logged(door, "/one").await, browser.site.logged(door, "/two").await];
-    assert_eq!(one["client_port"], two["client_port"], "one connection");
+    let ports = eventually("a line for each request", async || {
+        let found = logged(browser.site.gateway(door), "/several");
+        (found.len() == 6).then(|| found.into_iter().map(|(_, _, port)| port).collect::<BTreeSet<_>>())
+    })
+    .await;
+    // Of HTTP/1.1 it may have opened more than it needed, and takes them by turns.
+    assert!(ports.len() == 1 || version == Version::Tls12 && ports.len() < 6, "{ports:?}");
     assert_eq!(line["client_verify"], "NONE", "an expired certificate is not shown: {line}");
     assert_eq!(answers[2], json!([403, "certificate_missing"]));
-    assert_eq!(answers[3]["error"], "net::ERR_BAD_SSL_CLIENT_AUTH_CERT", "{}", answers[3]);
+    let error = answers[3]["error"].as_str().unwrap();
+    // Sometimes it notices the end of the connection before it looks at the alert.
+    assert!(["net::ERR_BAD_SSL_CLIENT_AUTH_CERT", "net::ERR_SOCKET_NOT_CONNECTED"].contains(&error), "{error}");
+    let alerted = |line: &Value| line["reason"] == "certificate_missing";
+    browser.site.gateway(Door::Required).logged("handshake", alerted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

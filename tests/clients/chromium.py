@@ -33,6 +33,7 @@ class Browser:
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ["Page", "Network", "Runtime"]:
             self.call(domain + ".enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def call(self, method, **parameters):
         self.number += 1
@@ -57,10 +58,14 @@ class Browser:
         message, self.buffer = self.buffer.split(b"\0", 1)
         return json.loads(message)
 
-    def wait(self, method):
+    def wait_until_loaded(self, loader):
+        """Of this page and no other: the one before may tell of its end late."""
+        seen = 0
         while True:
-            for event in self.events:
-                if event.get("method") == method:
+            while seen < len(self.events):
+                event, seen = self.events[seen], seen + 1
+                told = event.get("params", {})
+                if event.get("method") == "Page.lifecycleEvent" and (told["loaderId"], told["name"]) == (loader, "load"):
                     return
             self.events.append(self.receive())
 
@@ -69,11 +74,12 @@ class Browser:
         went = self.call("Page.navigate", url=url)
         if "errorText" in went:
             return {"error": went["errorText"]}
-        self.wait("Page.loadEventFired")
+        self.wait_until_loaded(went["loaderId"])
         response = next(
             event["params"]["response"]
             for event in self.events
-            if event.get("method") == "Network.responseReceived" and event["params"]["type"] == "Document"
+            if event.get("method") == "Network.responseReceived" and event["params"]["loaderId"] == went["loaderId"]
+            and event["params"]["type"] == "Document"
         )
         text = self.evaluate("document.body.innerText")
         html = self.evaluate("document.documentElement.outerHTML")

@@ -121,7 +121,7 @@ async fn the_snippets_for_node_work() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_snippet_in_java_works() {
-    if !have("java") || !have("keytool") {
+    if !have("javac") || !have("keytool") {
         return;
     }
     let reader = Reader::new().await;
