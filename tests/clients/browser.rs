@@ -131,7 +131,7 @@ async fn namespaces() -> Option<Vec<&'static str>> {
     None
 }
 
-fn open(url: String) -> Value {
+fn open(url: &str) -> Value {
     json!({ "open": url })
 }
 
@@ -155,14 +155,14 @@ async fn shakes_hands(version: Version) {
         for client in KEYS.into_iter().take(if server == "ed25519" { 1 } else { KEYS.len() }) {
             let door = Door::Open(server);
             let path = format!("/{server}/{client}");
-            steps.push(open(format!("https://{client}.tenant.example.com:{}{path}", browser.port(door))));
+            steps.push(open(&format!("https://{client}.tenant.example.com:{}{path}", browser.port(door))));
             expected.push((door, path, client));
         }
     }
     let revoked = format!("https://revoked.tenant.example.com:{}/", browser.port(Door::Open("rsa2048")));
-    steps.push(open(revoked));
+    steps.push(open(&revoked));
     let required = format!("https://p384.tenant.example.com:{}/", browser.port(Door::Required));
-    steps.push(open(required));
+    steps.push(open(&required));
 
     let answers = browser.walk(&steps).await;
     for ((door, path, client), answer) in expected.iter().zip(&answers) {
@@ -202,10 +202,10 @@ async fn is_told_what_is_missing(version: Version) {
     let door = Door::Open("p256");
     let answers = browser
         .walk(&[
-            open(format!("https://localhost:{}/page", browser.port(door))),
+            open(&format!("https://localhost:{}/page", browser.port(door))),
             evaluate(SEVERAL),
             evaluate(UPLOAD),
-            open(format!("https://localhost:{}/", browser.port(Door::Required))),
+            open(&format!("https://localhost:{}/", browser.port(Door::Required))),
         ])
         .await;
     let page = &answers[0];
@@ -274,7 +274,7 @@ async fn chromium_does_not_take_one_names_connection_for_another() {
     let gateway = two_names(&stranger, &upstream, &sockets).await;
     let port = gateway.address.port();
     let steps = [
-        open(format!("https://p256.tenant.example.com:{port}/public/page")),
+        open(&format!("https://p256.tenant.example.com:{port}/public/page")),
         // Of another origin, so that only whether there is an answer is told.
         evaluate(&format!(
             "fetch('https://rsa2048.tenant.example.com:{port}/public/other', {{ mode: 'no-cors', credentials: 'include' }})\
@@ -296,7 +296,7 @@ async fn chromium_does_not_take_one_names_connection_for_another() {
     let gateway = two_names(&client, &upstream, &sockets).await;
     let port = gateway.address.port();
     let steps = [
-        open(format!("https://p256.tenant.example.com:{port}/page")),
+        open(&format!("https://p256.tenant.example.com:{port}/page")),
         evaluate(&format!(
             "fetch('https://rsa2048.tenant.example.com:{port}/other', {{ mode: 'no-cors', credentials: 'include' }})\
              .then(a => a.type)"
@@ -324,7 +324,7 @@ async fn opens_a_websocket(version: Version) {
     let sockets = speaking_websocket().await;
     let gateway = two_names(&browser, &upstream, &sockets).await;
     let page = format!("https://p256.tenant.example.com:{}/page", gateway.address.port());
-    let answers = browser.walk(&[open(page), evaluate(SOCKET)]).await;
+    let answers = browser.walk(&[open(&page), evaluate(SOCKET)]).await;
     assert_eq!(answers[1], json!(["CN=p256", "hello"]), "{answers:?}");
     let line = gateway.logged("request", |line| line["path"] == "/ws").await;
     // RFC 8441: a stream that stays open, where HTTP/1.1 switches its connection.
