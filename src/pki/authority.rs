@@ -2,19 +2,20 @@
 //!
 //! rcgen signs with whatever it is given, so what was signed is read again and must verify.
 
-use rcgen::{CustomExtension, PublicKeyData};
+use rcgen::{CustomExtension, KeyIdMethod, PublicKeyData};
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::constraints::forbidden_common_name;
 use super::dates::rfc3339;
 use super::keyfile::{KeyProblem, KeyType, PrivateKey};
 use super::pem::{self, GarbledPem};
 use super::profile::{AuthorityProfile, LeafProfile, Validity};
-use super::signing::{Signer, is_signed_by};
+use super::signing::{Signer, is_signed_by, key_identifier};
 use super::verify::{certificates, verify_chain};
 use crate::clock::WallTime;
-use crate::identity::{CertificateFacts, sha256};
+use crate::identity::CertificateFacts;
 
 /// Why a CA cannot be used. Each text goes on after the name of the file it is about.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,12 @@ pub enum AuthorityProblem {
     /// What it signed does not verify.
     #[error("may not issue this certificate, or cannot: {0}")]
     Refused(webpki::Error),
+    /// Others would take its common name for a host that this CA may not name.
+    #[error(
+        "may not issue this certificate: it has no DNS name, so other programs take its common name {0:?} for one, and \
+         that is not within the name constraints; give it another (--cn)"
+    )]
+    CommonName(String),
     /// The signing itself failed.
     #[error("cannot be used to sign: {0}")]
     Signing(#[from] rcgen::Error),
@@ -110,7 +117,9 @@ impl Authority {
     /// # Errors
     /// When signing fails.
     pub fn create(profile: &AuthorityProfile, key: PrivateKey, now: WallTime) -> Result<Self, AuthorityProblem> {
-        let certificate = profile.parameters(profile.validity.window(now))?.self_signed(key.pair())?;
+        let mut parameters = profile.parameters(profile.validity.window(now))?;
+        parameters.key_identifier_method = KeyIdMethod::PreSpecified(key_identifier(key.public_bits()));
+        let certificate = parameters.self_signed(key.pair())?;
         Self::assemble(&[certificate.der().clone()], key)
     }
 
@@ -155,9 +164,7 @@ impl Authority {
         };
         let cross_signed = bundled.iter().find(cross_signed);
         above.extend(cross_signed.map(|certificate| CertificateDer::from(certificate.as_raw().to_vec())));
-        // Without an identifier of its own it gets the one rcgen derives (RFC 7093 section 2, method 1).
-        let derived = || sha256(&key.public_key_info()).into_iter().take(20).collect();
-        let key_id = subject_key_id(issuing).unwrap_or_else(derived);
+        let key_id = subject_key_id(issuing).unwrap_or_else(|| key_identifier(key.public_bits()));
         let signs_crls = issuing.key_usage().ok().flatten().is_none_or(|usage| usage.value.crl_sign());
         let constraints = issuing.basic_constraints().ok().flatten();
         let path_length = constraints.and_then(|constraints| constraints.value.path_len_constraint);
@@ -195,10 +202,12 @@ impl Authority {
         now: WallTime,
     ) -> Result<Leaf, AuthorityProblem> {
         let (window, cut_short) = self.window(profile.validity, now)?;
-        let der = self.signer().certificate(&profile.parameters(window)?, public_key, subject)?.into();
+        let parameters = profile.parameters(window, public_key.algorithm())?;
+        let der = self.signer().certificate(&parameters, public_key, subject)?.into();
         verify_chain(&der, &[], &[&self.certificate], profile.usage, window.0).map_err(AuthorityProblem::Refused)?;
         let (_, parsed) =
             X509Certificate::from_der(&der).map_err(|error| AuthorityProblem::Malformed(error.to_string()))?;
+        self.check_common_name(&parsed)?;
         let facts = CertificateFacts::from_parsed(&parsed, &der);
         Ok(Leaf { pem: self.with_chain(&der), der, facts, cut_short })
     }
@@ -225,7 +234,17 @@ impl Authority {
         if !is_signed_by(&der, &self.key.public_key_info()) {
             return Err(AuthorityProblem::Refused(webpki::Error::InvalidSignatureForPublicKey));
         }
+        let (_, parsed) =
+            X509Certificate::from_der(&der).map_err(|error| AuthorityProblem::Malformed(error.to_string()))?;
+        self.check_common_name(&parsed)?;
         Ok((der.into(), cut_short))
+    }
+
+    fn check_common_name(&self, issued: &X509Certificate<'_>) -> Result<(), AuthorityProblem> {
+        let issuers = std::iter::once(&self.certificate).chain(&self.above);
+        let parsed = issuers.filter_map(|der| X509Certificate::from_der(der).ok());
+        let issuers: Vec<_> = parsed.map(|(_, issuer)| issuer).collect();
+        forbidden_common_name(issued, &issuers).map_or(Ok(()), |name| Err(AuthorityProblem::CommonName(name)))
     }
 
     /// When what is issued now is valid, and whether that is less than was asked for.

@@ -35,6 +35,7 @@ mod rotate;
 mod session;
 mod signing;
 mod store;
+mod subject;
 mod verify;
 
 pub use adopt::Adopted;
