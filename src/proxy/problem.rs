@@ -11,6 +11,10 @@ use super::refusal::Refusal;
 /// Room for most of them.
 const USUAL_LENGTH: usize = 512;
 
+/// Legible on a phone, and not blinding at night. A page that must be read loads nothing from elsewhere.
+const STYLE: &str = ":root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;\
+                     margin:3rem auto;padding:0 1rem}code{overflow-wrap:anywhere}";
+
 /// Content type and body that tell of a refusal.
 pub(super) fn describe(refusal: &Refusal, request_headers: &HeaderMap, request_id: &str) -> (&'static str, Vec<u8>) {
     let status = refusal.status();
@@ -32,8 +36,8 @@ pub(super) fn describe(refusal: &Refusal, request_headers: &HeaderMap, request_i
         }
         Form::Html => {
             let page = format!(
-                "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0} {title}</title></head>\n\
-                 <body><h1>{0} {title}</h1>\n<p>{detail}</p>\n<p>Reason: <code>{reason}</code><br>\
+                "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+                 content=\"width=device-width\"><title>{0} {title}</title><style>{STYLE}</style></head>\n<body><h1>{0} {title}</h1>\n<p>{detail}</p>\n<p>Reason: <code>{reason}</code><br>\
                  Request: <code>{request_id}</code></p></body></html>\n",
                 status.as_u16()
             );

@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::server::Acceptor;
-use rustls::{HandshakeKind, ServerConnection};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::possession::reason_of;
-use super::profiles::{ProfileId, TlsProfiles};
+use super::profiles::TlsProfiles;
 use crate::clock::Clock;
 use crate::identity::Reason;
 use crate::net::Socket;
+
+/// A fatal alert in the clear, `handshake_failure` (RFC 5246 section 7.2, RFC 8446 section 6).
+const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 
 /// The application protocol, chosen by ALPN. A client that offers none speaks HTTP/1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,15 +123,33 @@ async fn shake_hands(
     socket: Socket,
     clock: &Clock,
 ) -> Result<TlsStream<Socket>, HandshakeFailure> {
-    if !profiles.has_names() {
-        let server = profiles.get(ProfileId::FALLBACK).of_connection(clock);
-        return TlsAcceptor::from(server).accept(socket).into_fallible().await.map_err(failure);
-    }
     // rustls puts the ClientHello together, however many records and segments it comes in; whoever looks for the name
     // in the first of them gives a client that splits it the wrong profile (CVE-2026-32305).
     let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await.map_err(HandshakeFailure::Failed)?;
     let profile = profiles.get(profiles.of_server_name(start.client_hello().server_name()));
-    start.into_stream(profile.of_connection(clock)).into_fallible().await.map_err(failure)
+    let server = profile.of_connection(clock);
+    if !can_verify(&start, &server) {
+        return Err(turned_away(start.io).await);
+    }
+    start.into_stream(server).into_fallible().await.map_err(failure)
+}
+
+/// Whether the client understands a signature of the key that it would get. rustls finds that out too late for a
+/// useful alert: in TLS 1.2 it closes without any, in TLS 1.3 it has answered before, so that browsers speak of a
+/// broken protocol.
+fn can_verify(start: &StartHandshake<Socket>, server: &ServerConfig) -> bool {
+    let offered = start.client_hello();
+    let schemes = offered.signature_schemes().to_vec();
+    let certified = server.cert_resolver.resolve(offered);
+    certified.is_some_and(|certified| certified.key.choose_scheme(&schemes).is_some())
+}
+
+/// Says that there is nothing to agree on. Nothing has been sent before, so the alert goes in the clear.
+async fn turned_away(mut socket: Socket) -> HandshakeFailure {
+    match socket.write_all(&HANDSHAKE_FAILURE).await {
+        Ok(()) => HandshakeFailure::Failed(io::Error::other("the client verifies no signature of this server's keys")),
+        Err(error) => HandshakeFailure::Failed(error),
+    }
 }
 
 fn info(connection: &ServerConnection) -> TlsInfo {
