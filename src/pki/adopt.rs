@@ -4,9 +4,10 @@
 //! before is carried over from its list, or it would be unrevoked by ours.
 
 use super::authority::Authority;
+use super::change::Access;
 use super::crl::{self, CrlProblem, Present, Revoked};
 use super::error::Error;
-use super::folder::{Access, Folder};
+use super::folder::Folder;
 use super::keyfile::PrivateKey;
 use super::ledger::Kind;
 use super::pem;

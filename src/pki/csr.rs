@@ -9,8 +9,8 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
 
 use super::alternative::parse_alternative_name;
+use super::change::Access;
 use super::error::Error;
-use super::folder::Access;
 use super::inspect::{general_name, key_usage_words, oid_name, public_key};
 use super::keyfile::is_supported;
 use super::ledger::Kind;

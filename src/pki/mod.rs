@@ -9,6 +9,7 @@ mod alternative;
 mod authority;
 mod bootstrap;
 mod bulk;
+mod change;
 mod cipher;
 mod constraints;
 mod crl;
