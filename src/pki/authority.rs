@@ -5,66 +5,18 @@
 use rcgen::{CustomExtension, PublicKeyData};
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::ParsedExtension;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::oid_registry::OID_X509_EXT_NAME_CONSTRAINTS;
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
-use super::dates::rfc3339;
-use super::keyfile::{KeyProblem, KeyType, PrivateKey};
-use super::pem::{self, GarbledPem};
+use super::alternative::is_dns_name;
+use super::keyfile::{KeyType, PrivateKey};
+use super::pem;
+use super::problem::AuthorityProblem;
 use super::profile::{AuthorityProfile, LeafProfile, Validity};
 use super::signing::{Signer, is_signed_by};
 use super::verify::{certificates, verify_chain};
 use crate::clock::WallTime;
-use crate::identity::{CertificateFacts, sha256};
-
-/// Why a CA cannot be used. Each text goes on after the name of the file it is about.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityProblem {
-    /// Not PEM.
-    #[error("cannot be read: {0}")]
-    Garbled(#[from] GarbledPem),
-    /// No certificate in the file.
-    #[error("holds no certificate in PEM")]
-    NoCertificate,
-    /// A block that is no certificate.
-    #[error("holds a certificate that cannot be read: {0}")]
-    Malformed(String),
-    /// The private key.
-    #[error(transparent)]
-    Key(#[from] KeyProblem),
-    /// Certificate and key are not of one pair.
-    #[error("does not belong to ca.crt: their public keys differ")]
-    KeyMismatch,
-    /// Not allowed to issue.
-    #[error("is not a CA certificate: it needs basicConstraints CA:TRUE and, if it has a keyUsage, keyCertSign")]
-    NotAuthority,
-    /// Out of its time.
-    #[error("is valid only from {} to {}", rfc3339(*.not_before), rfc3339(*.not_after))]
-    OutOfTime {
-        /// First moment of the CA's validity.
-        not_before: WallTime,
-        /// Last moment of the CA's validity.
-        not_after: WallTime,
-    },
-    /// No CA may stand below it.
-    #[error("has a path length of 0: no CA may stand below it")]
-    LastAuthority,
-    /// It may not sign revocation lists.
-    #[error("has a keyUsage without cRLSign, so it cannot revoke anything")]
-    NoCrlSign,
-    /// What it signed does not verify.
-    #[error("may not issue this certificate, or cannot: {0}")]
-    Refused(webpki::Error),
-    /// The signing itself failed.
-    #[error("cannot be used to sign: {0}")]
-    Signing(#[from] rcgen::Error),
-}
-
-impl AuthorityProblem {
-    /// Whether this is about the key's file rather than the certificate's.
-    pub const fn concerns_key(&self) -> bool {
-        matches!(self, Self::Key(_) | Self::KeyMismatch)
-    }
-}
+use crate::identity::{CertificateFacts, SubjectAltName, sha256};
 
 /// A CA with its key: what signs.
 #[derive(Debug)]
@@ -77,6 +29,7 @@ pub struct Authority {
     key_id: Vec<u8>,
     signs_crls: bool,
     path_length: Option<u32>,
+    is_constrained: bool,
 }
 
 /// What is taken over from another certificate as it is.
@@ -139,6 +92,9 @@ impl Authority {
             certificate.public_key().subject_public_key.data.as_ref() == key.public_bits()
         };
         let (issuing, facts) = parsed.iter().find(has_key).ok_or(AuthorityProblem::KeyMismatch)?;
+        if issuing.version() != X509Version::V3 {
+            return Err(AuthorityProblem::OldVersion(issuing.version().0.saturating_add(1)));
+        }
         if !may_issue(issuing) {
             return Err(AuthorityProblem::NotAuthority);
         }
@@ -161,8 +117,9 @@ impl Authority {
         let signs_crls = issuing.key_usage().ok().flatten().is_none_or(|usage| usage.value.crl_sign());
         let constraints = issuing.basic_constraints().ok().flatten();
         let path_length = constraints.and_then(|constraints| constraints.value.path_len_constraint);
+        let is_constrained = issuing.iter_extensions().any(|extension| extension.oid == OID_X509_EXT_NAME_CONSTRAINTS);
         let (facts, subject) = (facts.clone(), issuing.subject().as_raw().to_vec());
-        Ok(Self { certificate, above, key, facts, subject, key_id, signs_crls, path_length })
+        Ok(Self { certificate, above, key, facts, subject, key_id, signs_crls, path_length, is_constrained })
     }
 
     /// That the CA is valid now.
@@ -200,7 +157,34 @@ impl Authority {
         let (_, parsed) =
             X509Certificate::from_der(&der).map_err(|error| AuthorityProblem::Malformed(error.to_string()))?;
         let facts = CertificateFacts::from_parsed(&parsed, &der);
+        self.check_common_name(profile, &parsed, public_key, window)?;
         Ok(Leaf { pem: self.with_chain(&der), der, facts, cut_short })
+    }
+
+    /// OpenSSL holds the common name of who has no DNS name against the CA's name constraints, as RFC 6125 once had
+    /// clients read it.
+    fn check_common_name(
+        &self,
+        profile: &LeafProfile,
+        leaf: &X509Certificate<'_>,
+        public_key: &impl PublicKeyData,
+        window: (WallTime, WallTime),
+    ) -> Result<(), AuthorityProblem> {
+        let is_dns = |name: &SubjectAltName| matches!(name, SubjectAltName::Dns(_));
+        if !self.is_constrained || profile.names.iter().any(is_dns) {
+            return Ok(());
+        }
+        for name in leaf.subject().iter_common_name().filter_map(|name| name.as_str().ok()) {
+            if !name.contains('.') || !is_dns_name(name) {
+                continue;
+            }
+            let names = vec![SubjectAltName::Dns(name.to_owned())];
+            let probe = LeafProfile { names, ..profile.clone() };
+            let probe = self.signer().certificate(&probe.parameters(window)?, public_key, None)?.into();
+            verify_chain(&probe, &[], &[&self.certificate], profile.usage, window.0)
+                .map_err(|_| AuthorityProblem::CommonName(name.to_owned()))?;
+        }
+        Ok(())
     }
 
     /// Issues a CA below this one, or for another CA's name and key.

@@ -23,7 +23,7 @@ use certificate::certificate;
 pub use certificate::{CertificateDescription, Extension};
 use list::crl;
 pub use list::{CrlDescription, RevokedDescription};
-pub(super) use words::{general_name, key_usage_words, oid_name, public_key};
+pub(super) use words::{general_name, key_usage_words, named_curve, oid_name, public_key};
 
 /// A file that holds nothing to describe. Each text goes on after the name of the file.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use x509_parser::der_parser::asn1_rs::Tag;
 use x509_parser::extensions::{GeneralName, KeyUsage};
 use x509_parser::oid_registry::{Oid, OidRegistry};
 use x509_parser::public_key::PublicKey;
@@ -28,7 +29,7 @@ pub(in crate::pki) fn key_usage_words(usage: &KeyUsage) -> Vec<&'static str> {
 }
 
 pub(in crate::pki) fn public_key(info: &SubjectPublicKeyInfo<'_>) -> String {
-    let curve = || info.algorithm.parameters.as_ref().and_then(|parameters| parameters.clone().oid().ok());
+    let curve = || named_curve(info);
     match info.parsed() {
         Ok(PublicKey::RSA(key)) => format!("RSA {} bits", key.key_size()),
         Ok(PublicKey::EC(_)) => match curve().map(|curve| curve.to_id_string()).as_deref() {
@@ -44,6 +45,12 @@ pub(in crate::pki) fn public_key(info: &SubjectPublicKeyInfo<'_>) -> String {
             other => format!("a key of kind {other}"),
         },
     }
+}
+
+/// The curve of an elliptic key; `None` where its numbers stand in place of its name (RFC 5480 section 2.1.1).
+pub(in crate::pki) fn named_curve<'a>(info: &SubjectPublicKeyInfo<'a>) -> Option<Oid<'a>> {
+    let parameters = info.algorithm.parameters.clone().filter(|parameters| parameters.tag() == Tag::Oid)?;
+    parameters.oid().ok()
 }
 
 pub(super) fn algorithm(identifier: &AlgorithmIdentifier<'_>) -> String {
