@@ -5,6 +5,7 @@
 //! The modules are declared in that order, so nothing below a line knows what stands above it.
 
 pub mod clock;
+pub mod metrics;
 pub mod net;
 pub mod watchdog;
 pub mod watching;

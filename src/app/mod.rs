@@ -9,6 +9,7 @@ mod limits;
 mod reload;
 mod revocation;
 mod serve;
+mod shadow;
 mod shutdown;
 mod watch;
 
@@ -30,11 +31,12 @@ use crate::config::{Config, Origin, Valid};
 use crate::drain::Drain;
 use crate::explain;
 use crate::listen::Slots;
+use crate::metrics::Counters;
 use crate::proxy::Proxy;
 use crate::telemetry::Log;
 
 use admin::{Admin, InForce, View};
-use reload::Trigger;
+use reload::{Reloaded, Trigger};
 use serve::{AcceptLoop, Acceptor};
 use watch::Look;
 
@@ -61,6 +63,7 @@ pub struct App {
     /// What the files were when they were read last.
     looked: watch_channel::Sender<Arc<Look>>,
     clock: Clock,
+    reloads: Arc<Counters<Reloaded>>,
     commands: mpsc::Receiver<Command>,
     /// Commands that came while another was being obeyed.
     waiting: VecDeque<Command>,
@@ -132,10 +135,12 @@ impl App {
         let (sender, commands) = mpsc::channel(8);
         let control = Control(sender);
         let in_force = Arc::new(ArcSwap::new(InForce::new(generation, &effective, &clock)));
+        let reloads = Arc::new(Counters::default());
         let view = View {
             proxy: Arc::clone(&proxy),
             in_force: Arc::clone(&in_force),
             drain: drain.watch(),
+            reloads: Arc::clone(&reloads),
             control: control.clone(),
         };
         let admin = match config.admin {
@@ -167,6 +172,7 @@ impl App {
             file: None,
             looked,
             clock: clock.clone(),
+            reloads,
             commands,
             waiting: VecDeque::new(),
             control,
@@ -212,13 +218,13 @@ impl App {
             match command {
                 Command::Reload(reply) => {
                     let outcome = self.reload(Trigger::Asked).await;
-                    reload::report(&outcome);
+                    reload::report(&outcome, &self.reloads);
                     let _ = reply.send(outcome);
                 }
                 Command::FilesChanged(files, done) => {
                     let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
                     tracing::info!(files = files.join(", "), "files of the configuration have changed");
-                    reload::report(&self.reload(Trigger::FilesChanged).await);
+                    reload::report(&self.reload(Trigger::FilesChanged).await, &self.reloads);
                     let _ = done.send(());
                 }
                 Command::Shutdown(by) => {
@@ -262,6 +268,7 @@ impl App {
             "the gateway serves"
         );
         revocation::announce(self.proxy.snapshot().profiles());
+        shadow::announce(&self.config);
         let proxy = Arc::downgrade(&self.proxy);
         tokio::spawn(revocation::watch(std::sync::Weak::clone(&proxy), clock.clone()));
         tokio::spawn(build::watch_own_certificate(proxy, clock));

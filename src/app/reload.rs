@@ -8,10 +8,11 @@ use tokio::time::{Instant, timeout_at};
 use super::admin::InForce;
 use super::serve::{self, AcceptLoop, Acceptor};
 use super::watch::{self, Look};
-use super::{App, Command, build, limits};
+use super::{App, Command, build, limits, shadow};
 use crate::config::{Config, Valid};
 use crate::explain;
 use crate::listen::Listener;
+use crate::metrics::{Counters, Label};
 
 /// A certificate and its key are two files, and whoever replaces them does so one after the other; and a file that was
 /// seen to change may be half written.
@@ -27,6 +28,15 @@ pub(super) enum Trigger {
     Asked,
     /// The watch, which may have come while files were being written.
     FilesChanged,
+}
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reloaded {
+    /// The new configuration is in force.
+    Success,
+    /// The old one stays.
+    Refused,
 }
 
 /// Why there was no reload, and for whom another try is worth it.
@@ -111,6 +121,7 @@ impl App {
         for note in &built.notes {
             tracing::warn!("{note}");
         }
+        shadow::announce(&config);
         self.config = config;
         Ok(())
     }
@@ -167,14 +178,36 @@ impl App {
     }
 }
 
-/// Tells the operator how a reload went.
-pub(super) fn report(outcome: &Result<(), Vec<String>>) {
+/// Tells the operator how a reload went, and counts it.
+pub(super) fn report(outcome: &Result<(), Vec<String>>, reloads: &Counters<Reloaded>) {
     match outcome {
-        Ok(()) => tracing::info!("the configuration was reloaded"),
+        Ok(()) => {
+            reloads.count(Reloaded::Success);
+            tracing::info!("the configuration was reloaded");
+        }
+        // Somebody else has asked for it meanwhile, and that one counts.
+        Err(problems) if problems.is_empty() => {}
         Err(problems) => {
+            reloads.count(Reloaded::Refused);
             for problem in problems {
                 tracing::error!("reload refused, the old configuration stays in force: {problem}");
             }
+        }
+    }
+}
+
+impl Label for Reloaded {
+    const NAME: &'static str = "result";
+    const ALL: &'static [Self] = &[Self::Success, Self::Refused];
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn value(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Refused => "refused",
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, interval_at};
 use crate::clock::{Clock, WallTime};
 use crate::proxy::Proxy;
 use crate::telemetry::rfc3339;
-use crate::tls::{RevocationList, StaleCrl, TlsProfiles};
+use crate::tls::{IN_SHADOW, RevocationList, StaleCrl, TlsProfiles};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Hours between two warnings of a list that is past half of its life, until its last tenth.
@@ -71,11 +71,12 @@ pub(super) async fn watch(proxy: Weak<Proxy>, clock: Clock) {
 
 fn said_of(profiles: &TlsProfiles, now: WallTime, is_due: impl Fn(Age) -> bool) -> Vec<String> {
     let mut said = Vec::new();
-    for trust in profiles.trust_stores() {
+    let tried = profiles.shadow_stores().map(|trust| (IN_SHADOW, trust));
+    for (before, trust) in profiles.trust_stores().map(|trust| ("", trust)).chain(tried) {
         let lists = trust.revocation_lists().iter();
         let aged = lists.map(|list| (list, age(list.this_update, list.next_update, now)));
         let due = aged.filter(|(_, age)| is_due(*age));
-        said.extend(due.map(|(list, age)| sentence(list, age, trust.stale_lists())));
+        said.extend(due.map(|(list, age)| format!("{before}{}", sentence(list, age, trust.stale_lists()))));
     }
     said
 }

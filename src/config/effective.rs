@@ -59,6 +59,7 @@ fn header(section: &Section) -> String {
         Section::UpstreamPart(name, part) => format!("[upstream.{}.{part}]", key(name)),
         Section::Sni(_) => "[[tls.sni]]".to_owned(),
         Section::SniClientAuth(_) => "[tls.sni.client_auth]".to_owned(),
+        Section::SniShadow(_) => "[tls.sni.client_auth.shadow]".to_owned(),
         Section::Root | Section::Plain(_) | Section::Upstreams => format!("[{}]", section.pattern()),
     }
 }

@@ -126,7 +126,8 @@ pub fn load(
 
 /// Every section and key there is, by pattern (`upstream.NAME.dns`), found by reading a file that has one of each.
 pub fn known_keys() -> BTreeSet<(String, &'static str)> {
-    let text = "upstream.api = {}\nroute = [{ respond = {} }]\ntest = [{}]\ntls.sni = [{ client_auth = {} }]";
+    let text = "upstream.api = {}\nroute = [{ respond = {} }]\ntest = [{}]\nclient_auth.shadow = {}\n\
+                tls.sni = [{ client_auth = { shadow = {} } }]";
     let text = SourceText::new("known", text);
     let readable = Readable::of(&text);
     let parsed = syntax::parse(&text, &readable);

@@ -83,6 +83,12 @@ impl Logged {
             steps.extend(deny.iter().map(|rule| listed("deny", rule)));
             steps.extend(allow.iter().flatten().map(|rule| listed("allow", rule)));
         }
+        for (key, said) in [("would_refuse", "refused it as"), ("would_allow", "let it in, which was refused as")] {
+            if let Some(reason) = self.text(key).and_then(word) {
+                let text = format!("client_auth.shadow, which was only tried, would have {said} {reason}");
+                steps.push(fact("shadow", text));
+            }
+        }
         let mend = self.mend(&answer);
         Explanation { steps, answer, route: route.map(str::to_owned), mend }
     }

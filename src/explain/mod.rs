@@ -7,6 +7,7 @@
 mod certificates;
 mod logged;
 mod policy_tests;
+mod shadow;
 
 pub use logged::Logged;
 pub use policy_tests::failures;
@@ -124,12 +125,7 @@ impl<'a> Gate<'a> {
 
     /// Who the holder of a chain is, the leaf first, for this host; an empty one stands for no certificate.
     pub fn client(&self, chain: &[CertificateDer<'_>], host: Option<&Host>, now: WallTime) -> ClientCert {
-        let Some(trust) = self.trust.of(host) else { return ClientCert::NotRequested };
-        let Some(leaf) = chain.first() else { return ClientCert::NotPresented };
-        match trust.judge(chain, now) {
-            Ok(believed) => ClientCert::Verified(believed.facts),
-            Err(reason) => ClientCert::Refused { reason, shown: CertificateFacts::from_der(leaf).ok().map(Arc::new) },
-        }
+        judged(self.trust.of(host), chain, now)
     }
 
     /// Whether the handshake ends with a TLS alert, so that there is no answer at all.
@@ -141,6 +137,11 @@ impl<'a> Gate<'a> {
 
     /// What the client gets, in the order in which the gate decides it. A TLS alert counts as a 403 of its reason.
     pub fn answer(&self, client: &ClientCert, asked: &Asked) -> Answer {
+        self.answer_with(client, asked, None)
+    }
+
+    /// The same with a list of whom to let in that stands in for every route's own.
+    fn answer_with(&self, client: &ClientCert, asked: &Asked, allow: Option<&[Rule]>) -> Answer {
         if let Some(reason) = self.alert(client, asked.host.as_ref()) {
             return Answer::refused(403, reason.as_str());
         }
@@ -164,7 +165,13 @@ impl<'a> Gate<'a> {
             (Match::NoMethod(_), None) => return Answer::refused(405, "method_not_allowed"),
         };
         let Some(route) = settings.routes.get(index) else { return Answer::refused(404, "no_route") };
-        let answer = match policy::decide(&route.access, Facts { client }) {
+        let access = match (&route.access, allow) {
+            (Access::Certificate(Rules { deny, .. }), Some(allow)) => {
+                &Access::Certificate(Rules { allow: Some(allow.to_vec()), deny: deny.clone() })
+            }
+            (own, _) => own,
+        };
+        let answer = match policy::decide(access, Facts { client }) {
             Err(reason) => Answer::refused(403, reason.as_str()),
             Ok(_) if route.strip_prefix.as_ref().is_some_and(|prefix| readings.check_without(prefix).is_err()) => {
                 Answer::refused(400, "bad_path")
@@ -206,8 +213,19 @@ impl<'a> Gate<'a> {
             }
             None => steps.push(Step { what: "route", mark: Mark::No, text: no_route(&answer, asked) }),
         }
+        steps.extend(self.shadow(chain, &client, &answer, asked, now));
         let mend = mend(&answer, &client, route.map(|route| &route.access), trust);
         Explanation { steps, answer, route: route.map(|route| route.spec.to_string()), mend }
+    }
+}
+
+/// Who the holder of a chain is to a trust store; without one, nobody is asked.
+fn judged(trust: Option<&TrustStore>, chain: &[CertificateDer<'_>], now: WallTime) -> ClientCert {
+    let Some(trust) = trust else { return ClientCert::NotRequested };
+    let Some(leaf) = chain.first() else { return ClientCert::NotPresented };
+    match trust.judge(chain, now) {
+        Ok(believed) => ClientCert::Verified(believed.facts),
+        Err(reason) => ClientCert::Refused { reason, shown: CertificateFacts::from_der(leaf).ok().map(Arc::new) },
     }
 }
 

@@ -50,10 +50,15 @@ impl Verdict {
 impl Rules {
     /// Asks the rules: those that deny come first.
     pub fn verdict(&self, facts: &CertificateFacts) -> Verdict {
+        self.verdict_with(facts, self.allow.as_deref())
+    }
+
+    /// The same with another list of those to let in.
+    pub(super) fn verdict_with(&self, facts: &CertificateFacts, allow: Option<&[Rule]>) -> Verdict {
         if let Some(index) = self.deny.iter().position(|rule| rule.matches(facts)) {
             return Verdict::DeniedBy(index);
         }
-        let Some(allow) = &self.allow else { return Verdict::AllowedWithoutList };
+        let Some(allow) = allow else { return Verdict::AllowedWithoutList };
         allow.iter().position(|rule| rule.matches(facts)).map_or(Verdict::NotListed, Verdict::AllowedBy)
     }
 }

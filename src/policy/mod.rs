@@ -6,10 +6,12 @@
 mod access;
 mod pattern;
 mod rule;
+mod tried;
 
 pub use access::{Access, Rules, Verdict};
 pub use pattern::{DnsPattern, EmailPattern, PatternError, UriPattern};
 pub use rule::{Condition, Key, Rule, ValueError};
+pub use tried::{Difference, Tried};
 
 use std::sync::Arc;
 
@@ -40,14 +42,20 @@ impl Grant {
 /// # Errors
 /// The reason, when the request is refused.
 pub fn decide(access: &Access, facts: Facts<'_>) -> Result<Grant, Reason> {
-    let client = facts.client.verified();
-    if let Access::Certificate(rules) = access {
-        let Some(client) = client else { return Err(facts.client.refusal().unwrap_or(Reason::CertificateMissing)) };
-        if !rules.verdict(client).lets_in() {
-            return Err(Reason::NotAllowed);
-        }
+    match refusal(access, facts.client, None) {
+        Some(reason) => Err(reason),
+        None => Ok(Grant { client: facts.client.verified().cloned() }),
     }
-    Ok(Grant { client: client.cloned() })
+}
+
+/// Why a client is refused; `None` when it is let in. `allow` stands in for the route's own list.
+fn refusal(access: &Access, client: &ClientCert, allow: Option<&[Rule]>) -> Option<Reason> {
+    let Access::Certificate(rules) = access else { return None };
+    let Some(facts) = client.verified() else {
+        return Some(client.refusal().unwrap_or(Reason::CertificateMissing));
+    };
+    let verdict = rules.verdict_with(facts, allow.or(rules.allow.as_deref()));
+    (!verdict.lets_in()).then_some(Reason::NotAllowed)
 }
 
 #[cfg(test)]

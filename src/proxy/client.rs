@@ -14,6 +14,7 @@ use super::activity::Activity;
 use super::expiry::{LastDays, Told};
 use super::headers::{ClientCertHeaders, Dialects};
 use super::known::{ChainId, Known};
+use super::measures::Verified;
 use super::snapshot::Snapshot;
 use crate::clock::WallTime;
 use crate::identity::{CertificateFacts, ClientCert, Reason};
@@ -67,6 +68,9 @@ pub(super) struct Verdict {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) certificate: ClientCert,
+    /// As it is judged in the shadow, where trust is tried.
+    pub(super) shadow: Option<ClientCert>,
+    pub(super) result: Verified,
     pub(super) headers: ClientCertHeaders,
     pub(super) verify: String,
     pub(super) subject_alt_names: Option<String>,
@@ -118,8 +122,10 @@ impl ClientConnection {
         // A reload may have given the name to another profile; then that one judges.
         let profile = snapshot.profiles.of_server_name(self.tls.sni.as_deref());
         let (client, until) = judgement.judge(snapshot, profile, now);
-        if client.certificate.refusal().is_none() {
-            self.was_believed.store(true, Ordering::Relaxed);
+        if let Some(facts) = client.certificate.verified()
+            && !self.was_believed.swap(true, Ordering::Relaxed)
+        {
+            self.proxy.measures.believed(facts, now);
         }
         let generation = snapshot.generation;
         let notice = snapshot.profiles.get(profile).expiry_notice();
@@ -171,33 +177,42 @@ impl Strangers {
 
 impl Judgement {
     fn judge(&mut self, snapshot: &Snapshot, profile: ProfileId, now: WallTime) -> (Arc<Client>, WallTime) {
-        let for_ever = WallTime::from_unix_millis(i64::MAX);
-        let client = |certificate, path: &[_]| Arc::new(Client::new(profile, certificate, path, &snapshot.dialects));
+        let client = |certificate, path: &[_]| Client::new(profile, certificate, path, &snapshot.dialects);
         let strangers = &snapshot.strangers;
         let trust = snapshot.profiles.get(profile).trust();
-        let Some(trust) = trust else { return (Arc::clone(&strangers.not_requested), for_ever) };
-        let Some(leaf) = self.chain.first() else { return (Arc::clone(&strangers.not_presented), for_ever) };
+        let Some(trust) = trust else { return (Arc::clone(&strangers.not_requested), FOR_EVER) };
+        let Some(leaf) = self.chain.first() else { return (Arc::clone(&strangers.not_presented), FOR_EVER) };
         let id = ChainId::of(profile, &self.chain);
         if let Some(known) = snapshot.known.get(id, now) {
             self.chain = known.chain;
             return (known.client, known.until);
         }
-        match trust.judge(&self.chain, now) {
-            Ok(Believed { facts, until, path }) => {
-                let client = client(ClientCert::Verified(facts), &path);
-                let (shared, chain) = (Arc::clone(&client), Arc::clone(&self.chain));
-                snapshot.known.put(id, Known { until, client: shared, chain });
-                (client, until)
-            }
+        let (mut client, until) = match trust.judge(&self.chain, now) {
+            Ok(Believed { facts, until, path }) => (client(ClientCert::Verified(facts), &path), until),
             Err(reason) => {
                 let shown = CertificateFacts::from_der(leaf).ok().map(Arc::new);
-                // Only the passing of time can mend a refusal, and only this one.
-                let until = if reason == Reason::NotYetValid { now } else { for_ever };
-                (client(ClientCert::Refused { reason, shown }, &[]), until)
+                (client(ClientCert::Refused { reason, shown }, &[]), refused_until(reason, now))
             }
+        };
+        let tried = snapshot.shadow(profile).and_then(|shadow| shadow.judge(&self.chain, now));
+        // Whichever ends first: both are judged again.
+        let until = tried.as_ref().map_or(until, |(_, holds)| until.min(*holds));
+        client.shadow = tried.map(|(tried, _)| tried);
+        let client = Arc::new(client);
+        if client.certificate.verified().is_some() {
+            let (shared, chain) = (Arc::clone(&client), Arc::clone(&self.chain));
+            snapshot.known.put(id, Known { until, client: shared, chain });
         }
+        (client, until)
     }
 }
+
+/// How long a refusal holds: only the passing of time can mend one, and only this one.
+pub(super) fn refused_until(reason: Reason, now: WallTime) -> WallTime {
+    if reason == Reason::NotYetValid { now } else { FOR_EVER }
+}
+
+const FOR_EVER: WallTime = WallTime::from_unix_millis(i64::MAX);
 
 impl Client {
     /// `path` is what led from a believed certificate to its trust anchor.
@@ -207,15 +222,17 @@ impl Client {
         path: &[CertificateDer<'static>],
         dialects: &Dialects,
     ) -> Self {
-        let verify = match &certificate {
-            ClientCert::Verified(_) => "SUCCESS".to_owned(),
-            ClientCert::NotRequested | ClientCert::NotPresented => "NONE".to_owned(),
-            ClientCert::Refused { reason, .. } => format!("FAILED:{reason}"),
+        let (verify, result) = match &certificate {
+            ClientCert::Verified(_) => ("SUCCESS".to_owned(), Verified::Success),
+            ClientCert::NotRequested | ClientCert::NotPresented => ("NONE".to_owned(), Verified::None),
+            ClientCert::Refused { reason, .. } => (format!("FAILED:{reason}"), Verified::Refused(*reason)),
         };
         Self {
             headers: dialects.describe(profile, &certificate, path),
             subject_alt_names: certificate.shown().map(|facts| facts.san_text()).filter(|text| !text.is_empty()),
             verify,
+            result,
+            shadow: None,
             certificate,
         }
     }

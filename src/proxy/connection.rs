@@ -89,6 +89,9 @@ async fn refuse_handshake(proxy: Arc<Proxy>, peer: SocketAddr, failure: Handshak
         HandshakeFailure::Certificate(reason, _) => reason.as_str(),
         HandshakeFailure::Failed(_) => "handshake_failed",
     };
+    if let HandshakeFailure::Certificate(reason, _) = &failure {
+        proxy.measures.rejected(*reason);
+    }
     proxy.log.handshake(&ConnectionLine {
         client_ip: peer.ip().to_canonical(),
         client_port: peer.port(),

@@ -18,6 +18,7 @@ mod http2;
 mod io;
 mod known;
 mod linger;
+mod measures;
 mod nonce;
 mod pipe;
 mod pipeline;
@@ -30,6 +31,7 @@ mod requests;
 mod response;
 mod retry;
 mod settings;
+mod shadow;
 mod snapshot;
 mod stream;
 mod tunnel;
@@ -37,6 +39,7 @@ mod upgrade;
 
 pub use connection::serve;
 pub use headers::{client_cert_fields, is_protected};
+pub use measures::Measures;
 pub use settings::{Action, Dialect, HeaderSettings, Limits, RouteSettings, Settings, Timeouts};
 pub use snapshot::Snapshot;
 
@@ -62,19 +65,25 @@ pub struct Proxy {
     drain: DrainWatch,
     /// Clients whose certificates end soon.
     expiry_told: Told,
+    measures: Measures,
 }
 
 impl Proxy {
     /// A data path that begins with `snapshot`.
     pub fn new(snapshot: Snapshot, clock: Clock, log: Log, drain: DrainWatch) -> Arc<Self> {
         let published = watch::Sender::new(());
-        let expiry_told = Told::default();
-        Arc::new(Self { snapshot: ArcSwap::from_pointee(snapshot), published, clock, log, drain, expiry_told })
+        let (snapshot, expiry_told, measures) = (ArcSwap::from_pointee(snapshot), Told::default(), Measures::default());
+        Arc::new(Self { snapshot, published, clock, log, drain, expiry_told, measures })
     }
 
     /// The configuration in force.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// What has been counted since the start.
+    pub fn measures(&self) -> &Measures {
+        &self.measures
     }
 
     /// Puts another configuration in force; requests under way keep theirs.

@@ -45,7 +45,9 @@ pub(super) async fn handle(
     let snapshot = connection.proxy.snapshot();
     let (parts, body) = request.into_parts();
     let mut record = Record::begin(&connection, &parts);
-    let outcome = match decide(&connection, &snapshot, &parts, &body, &mut record) {
+    let decision = decide(&connection, &snapshot, &parts, &body, &mut record);
+    record.count_client(decision.as_ref().err());
+    let outcome = match decision {
         Ok(Decision::Forward { route, cluster, grant, client, admitted, upgrade }) => {
             let (snapshot, parts, admitted, upgrade) = (&snapshot, &parts, &admitted, upgrade.as_ref());
             let forward = Forward {
@@ -139,6 +141,9 @@ fn decide<'a>(
     // A stranger's request belongs to no route, in the log as in the answer.
     if matches!(decision, Ok(_) | Err(Reason::NotAllowed)) {
         record.route(snapshot, index);
+    }
+    if let Some(shadow) = snapshot.shadow(profile) {
+        record.tried(shadow.difference(&client, &route.access, decision.as_ref().err().copied()));
     }
     let grant = decision.map_err(Refusal::Forbidden)?;
     if let Some(prefix) = &route.strip_prefix {

@@ -12,10 +12,12 @@ use tokio::time::Instant;
 
 use super::client::{Client, ClientConnection};
 use super::expiry::EXPIRES_IN;
+use super::refusal::Refusal;
 use super::request_body::{BodyFault, BodyState};
 use super::snapshot::Snapshot;
 use crate::drain::Phase;
 use crate::identity::CertificateFacts;
+use crate::policy::Difference;
 use crate::telemetry::RequestLine;
 use crate::upstream::Cluster;
 
@@ -49,6 +51,8 @@ pub(super) struct Record {
     is_health: bool,
     client: Option<Arc<Client>>,
     expires_in: Option<u64>,
+    /// What would come out differently in the shadow.
+    tried: Option<Difference>,
     route: Option<(Arc<Snapshot>, usize)>,
     upstream: Option<Arc<Cluster>>,
     upstream_address: Option<SocketAddr>,
@@ -80,6 +84,7 @@ impl Record {
             is_health: false,
             client: None,
             expires_in: None,
+            tried: None,
             route: None,
             upstream: None,
             upstream_address: None,
@@ -108,6 +113,24 @@ impl Record {
     pub(super) fn client(&mut self, client: &Arc<Client>, expires_in: Option<u64>) {
         self.client = Some(Arc::clone(client));
         self.expires_in = expires_in;
+    }
+
+    /// Counts what became of the client, where the request came so far that it was looked at.
+    pub(super) fn count_client(&self, refusal: Option<&Refusal>) {
+        let Some(client) = &self.client else { return };
+        let refused = match refusal {
+            Some(Refusal::Forbidden(reason)) => Some(*reason),
+            _ => None,
+        };
+        self.connection.proxy.measures.decided(client, refused);
+    }
+
+    /// Counts, and remembers for the log, what would come out differently in the shadow.
+    pub(super) fn tried(&mut self, difference: Option<Difference>) {
+        if let Some(difference) = difference {
+            self.connection.proxy.measures.differs(difference);
+        }
+        self.tried = difference;
     }
 
     /// Tells the client, in an answer's headers, that its certificate is in its last days.
@@ -208,6 +231,11 @@ impl Record {
         let tls = &connection.tls;
         let host = self.host.as_ref().map(|host| String::from_utf8_lossy(host.as_bytes()));
         let host = host.as_deref().or_else(|| self.uri.authority().map(http::uri::Authority::as_str));
+        let (would_refuse, would_allow) = match self.tried {
+            None => (None, None),
+            Some(Difference::WouldRefuse(reason)) => (Some(reason.as_str()), None),
+            Some(Difference::WouldAllow(reason)) => (None, Some(reason.as_str())),
+        };
         let short = |text: &'static str| Some(text).filter(|text| !text.is_empty());
         log.request(&RequestLine {
             request_id: self.request_id.to_str().unwrap_or_default(),
@@ -250,6 +278,8 @@ impl Record {
             upstream_ms: self.upstream_time,
             trace_id: self.trace.as_ref().and_then(trace_id),
             reason: self.reason,
+            would_refuse,
+            would_allow,
             aborted: aborted.map(|by| match by {
                 Aborted::Client => "client",
                 Aborted::Upstream => "upstream",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::policy::Access;
+use crate::policy::{Access, Rule};
 use crate::route::RouteSpec;
 
 /// Everything the data path needs to know, valid by construction.
@@ -15,6 +15,8 @@ pub struct Settings {
     pub health_path: String,
     /// The routes, in the configuration's order.
     pub routes: Vec<RouteSettings>,
+    /// Lists of whom to let in that are only tried, in the place of each route's own; by TLS profile.
+    pub shadow_allow: Vec<Option<Vec<Rule>>>,
     /// Header rules.
     pub headers: HeaderSettings,
     /// Sizes and counts.

@@ -11,9 +11,10 @@ use super::client::Strangers;
 use super::headers::{Dialects, RequestHeaderRules};
 use super::known::KnownClients;
 use super::settings::{Action, Limits, RouteSettings, Settings, Timeouts};
+use super::shadow::Shadow;
 use crate::policy::Access;
 use crate::route::RouteTable;
-use crate::tls::TlsProfiles;
+use crate::tls::{ProfileId, TlsProfiles};
 use crate::upstream::Cluster;
 
 /// One configuration, as requests see it.
@@ -21,6 +22,8 @@ use crate::upstream::Cluster;
 pub struct Snapshot {
     pub(super) generation: u64,
     pub(super) profiles: Arc<TlsProfiles>,
+    /// By profile; empty when nothing is tried.
+    shadows: Vec<Option<Shadow>>,
     pub(super) known: KnownClients,
     pub(super) strangers: Strangers,
     pub(super) dialects: Dialects,
@@ -74,6 +77,7 @@ impl Snapshot {
         let routes = routes.collect::<Result<_, _>>()?;
         Ok(Self {
             generation,
+            shadows: Shadow::of(&profiles, settings.shadow_allow),
             profiles,
             known: KnownClients::default(),
             strangers: Strangers::new(&dialects),
@@ -91,6 +95,11 @@ impl Snapshot {
     /// Its number; greater than every one before.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// What is tried for the clients of a profile.
+    pub(super) fn shadow(&self, profile: ProfileId) -> Option<&Shadow> {
+        self.shadows.get(profile.number())?.as_ref()
     }
 
     /// The upstreams.

@@ -69,6 +69,11 @@ pub struct RequestLine<'a> {
     pub upstream_ms: Option<f64>,
     pub trace_id: Option<&'a str>,
     pub reason: Option<&'a str>,
+    /// Only there where something is tried that comes out differently.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_refuse: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_allow: Option<&'a str>,
     pub aborted: Option<&'a str>,
 }
 
@@ -113,6 +118,8 @@ impl Log {
                     ("subject", request.client_subject),
                     ("upstream", request.upstream),
                     ("reason", request.reason),
+                    ("would_refuse", request.would_refuse),
+                    ("would_allow", request.would_allow),
                     ("aborted", request.aborted),
                 ] {
                     if let Some(value) = value {

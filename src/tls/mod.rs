@@ -33,7 +33,7 @@ pub use error::Error;
 pub use host_trust::HostTrust;
 pub use pem::certificates;
 pub use profile::TlsProfile;
-pub use profiles::{ProfileId, TlsProfiles};
+pub use profiles::{IN_SHADOW, ProfileId, TlsProfiles};
 pub use settings::{
     Asked, CertificateSettings, ClientAuth, CrlScope, MinVersion, PemSource, ProfileSettings, RevocationSettings,
     Settings, SniSettings, StaleCrl, TicketSettings, TrustSettings, Unfit, UpstreamSettings,

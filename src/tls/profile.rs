@@ -10,7 +10,7 @@ use super::Error;
 use super::certificates::Certificates;
 use super::possession::PossessionVerifier;
 use super::resumption::ProfileTickets;
-use super::settings::{Asked, ClientAuth, MinVersion, Settings, TrustSettings};
+use super::settings::{Asked, ClientAuth, MinVersion, Settings, TrustSettings, Unfit};
 use super::tickets::TicketKeys;
 use super::trust::TrustStore;
 use crate::clock::{Clock, WallTime};
@@ -25,6 +25,10 @@ pub struct TlsProfile {
     tickets: Option<Arc<ProfileTickets>>,
     /// `None` when no certificate is asked for.
     trust: Option<Arc<TrustStore>>,
+    /// `None` when no other trust is tried.
+    shadow: Option<Arc<TrustStore>>,
+    /// Whether a bad certificate ends the handshake.
+    rejects: bool,
     certificates: Vec<CertificateFacts>,
     expiry_notice: Duration,
     /// What an operator should know and may ignore.
@@ -40,7 +44,13 @@ impl TlsProfile {
     pub(super) fn build(settings: &Settings, names: &[HostPattern], shared: &mut Shared<'_>) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let Certificates { resolver, facts, warnings } = Certificates::open(&settings.certificates, &provider)?;
-        let trust = shared.trust(&settings.client_auth)?;
+        let (trust, shadow, rejects) = match &settings.client_auth {
+            ClientAuth::Off => (None, None, false),
+            ClientAuth::Asked(Asked { invalid, trust, shadow, .. }) => {
+                let shadow = shadow.as_ref().map(|shadow| shared.trust(shadow)).transpose()?;
+                (Some(shared.trust(trust)?), shadow, *invalid == Unfit::Reject)
+            }
+        };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions(settings.min_version))?;
         let builder = match (&trust, &settings.client_auth) {
@@ -65,6 +75,8 @@ impl TlsProfile {
             server: Arc::new(server),
             tickets,
             trust,
+            shadow,
+            rejects,
             certificates: facts,
             expiry_notice: settings.expiry_notice,
             warnings,
@@ -86,6 +98,16 @@ impl TlsProfile {
 
     pub(super) fn shared_trust(&self) -> Option<Arc<TrustStore>> {
         self.trust.clone()
+    }
+
+    /// Who is trusted in what is only tried; `None` when that is as in [`TlsProfile::trust`].
+    pub fn shadow(&self) -> Option<&Arc<TrustStore>> {
+        self.shadow.as_ref()
+    }
+
+    /// Whether a bad certificate ends the handshake.
+    pub fn rejects(&self) -> bool {
+        self.rejects
     }
 
     /// How long before its certificate ends a client is told; zero is never.
@@ -121,13 +143,12 @@ pub(super) struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    fn trust(&mut self, client_auth: &ClientAuth) -> Result<Option<Arc<TrustStore>>, Error> {
-        let ClientAuth::Asked(Asked { trust, .. }) = client_auth else { return Ok(None) };
-        if let Some((_, store)) = self.trust.iter().find(|(known, _)| known == trust) {
-            return Ok(Some(Arc::clone(store)));
+    fn trust(&mut self, settings: &TrustSettings) -> Result<Arc<TrustStore>, Error> {
+        if let Some((_, store)) = self.trust.iter().find(|(known, _)| known == settings) {
+            return Ok(Arc::clone(store));
         }
-        let store = TrustStore::open(client_auth)?.map(Arc::new);
-        self.trust.extend(store.iter().map(|store| (trust.clone(), Arc::clone(store))));
+        let store = Arc::new(TrustStore::open(settings)?);
+        self.trust.push((settings.clone(), Arc::clone(&store)));
         Ok(store)
     }
 }

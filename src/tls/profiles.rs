@@ -20,6 +20,8 @@ pub struct TlsProfiles {
     keys: Option<Arc<TicketKeys>>,
     /// Whom the profiles trust; those that trust the same share one.
     trust: Vec<Arc<TrustStore>>,
+    /// Whom they trust in what is only tried, where that is not in force for another profile.
+    shadows: Vec<Arc<TrustStore>>,
     /// What an operator should know of the keys for tickets and of revocation lists.
     warnings: Vec<String>,
 }
@@ -69,13 +71,17 @@ impl TlsProfiles {
             }
         }
         let Shared { keys, trust, .. } = shared;
-        let trust: Vec<_> = trust.into_iter().map(|(_, store)| store).collect();
+        let Some(fallback) = fallback.filter(|_| errors.is_empty()) else { return Err(errors) };
+        let is_in_force = |store: &Arc<TrustStore>| {
+            let mut profiles = std::iter::once(&fallback).chain(&named);
+            profiles.any(|profile| profile.trust().is_some_and(|trust| std::ptr::eq(trust, Arc::as_ptr(store))))
+        };
+        let (trust, shadows): (Vec<_>, Vec<_>) = trust.into_iter().map(|(_, store)| store).partition(is_in_force);
         let mut warnings: Vec<_> = tickets.iter().flat_map(|tickets| tickets::warnings(&tickets.keys)).collect();
         warnings.extend(trust.iter().flat_map(|store| store.warnings()));
-        match fallback {
-            Some(fallback) if errors.is_empty() => Ok(Self { fallback, named, names, keys, trust, warnings }),
-            _ => Err(errors),
-        }
+        let tried = shadows.iter().flat_map(|store| store.warnings());
+        warnings.extend(tried.map(|warning| format!("{IN_SHADOW}{warning}")));
+        Ok(Self { fallback, named, names, keys, trust, shadows, warnings })
     }
 
     /// Whether there are profiles besides that of `[tls]`.
@@ -112,7 +118,11 @@ impl TlsProfiles {
 
     /// Whom they trust, by host.
     pub fn host_trust(&self) -> HostTrust {
-        HostTrust { profiles: self.iter().map(TlsProfile::shared_trust).collect(), names: self.names.clone() }
+        HostTrust {
+            profiles: self.iter().map(TlsProfile::shared_trust).collect(),
+            shadows: self.iter().map(|profile| profile.shadow().cloned()).collect(),
+            names: self.names.clone(),
+        }
     }
 
     /// Whom the profiles trust, each store once.
@@ -120,11 +130,19 @@ impl TlsProfiles {
         self.trust.iter().map(AsRef::as_ref)
     }
 
+    /// Whom they trust in what is only tried, each store once, without those that are in force somewhere.
+    pub fn shadow_stores(&self) -> impl Iterator<Item = &TrustStore> {
+        self.shadows.iter().map(AsRef::as_ref)
+    }
+
     /// Every profile, that of `[tls]` first.
     pub fn iter(&self) -> impl Iterator<Item = &TlsProfile> {
         std::iter::once(&self.fallback).chain(&self.named)
     }
 }
+
+/// Before a warning of what is only tried.
+pub const IN_SHADOW: &str = "in the shadow, which is only tried: ";
 
 fn ticket_keys(settings: &TicketSettings, previous: Option<&Arc<TicketKeys>>) -> Result<Arc<TicketKeys>, Error> {
     if !settings.keys.is_empty() {

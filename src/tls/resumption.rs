@@ -125,9 +125,9 @@ fn binding(names: &[HostPattern], client_auth: &ClientAuth, trust: Option<&Trust
         context.update(&length(text.len()));
         context.update(text.as_bytes());
     }
-    if let ClientAuth::Asked(Asked { absent, invalid, trust: TrustSettings { ca: _, max_chain_depth, revocation } }) =
-        client_auth
-    {
+    // What is only tried says nothing of who may resume.
+    if let ClientAuth::Asked(Asked { absent, invalid, trust, shadow: _ }) = client_auth {
+        let TrustSettings { ca: _, max_chain_depth, revocation } = trust;
         let RevocationSettings { crl: _, crl_scope, stale_crl, deny_list: _ } = revocation;
         context.update(format!("{absent:?} {invalid:?} {max_chain_depth} {crl_scope:?} {stale_crl:?}").as_bytes());
     }

@@ -83,9 +83,11 @@ impl Settings {
         let mut sources: Vec<_> =
             self.certificates.iter().flat_map(|one| [&one.certificate, &one.private_key]).collect();
         let mut files = Vec::new();
-        if let ClientAuth::Asked(Asked { trust, .. }) = &self.client_auth {
-            sources.extend(trust.ca.iter().chain(&trust.revocation.crl));
-            files.extend(trust.revocation.deny_list.clone());
+        if let ClientAuth::Asked(Asked { trust, shadow, .. }) = &self.client_auth {
+            for trust in std::iter::once(trust).chain(shadow) {
+                sources.extend(trust.ca.iter().chain(&trust.revocation.crl));
+                files.extend(trust.revocation.deny_list.clone());
+            }
         }
         files.extend(sources.into_iter().filter_map(PemSource::file));
         files
@@ -177,6 +179,8 @@ pub struct Asked {
     pub invalid: Unfit,
     /// What makes a good one.
     pub trust: TrustSettings,
+    /// What is only tried: whom it would believe is told, and nobody is let in or refused for it.
+    pub shadow: Option<TrustSettings>,
 }
 
 /// What becomes of a client without a good certificate.

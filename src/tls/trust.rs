@@ -17,7 +17,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 use super::crl::RevocationList;
 use super::form::{self, Place};
 use super::revocation::{Link, Revocation, signs_lists};
-use super::settings::{Asked, ClientAuth, StaleCrl};
+use super::settings::{StaleCrl, TrustSettings};
 use super::{Error, key, path, pem};
 use crate::clock::WallTime;
 use crate::identity::{CertificateFacts, Reason};
@@ -63,13 +63,11 @@ pub struct Believed {
 }
 
 impl TrustStore {
-    /// Opens the trust anchors, revocation lists and deny list that are configured; `None` where clients are not asked
-    /// for certificates.
+    /// Opens the trust anchors, revocation lists and deny list that are configured.
     ///
     /// # Errors
     /// [`Error`], the first that is met. An empty store is never made.
-    pub fn open(client_auth: &ClientAuth) -> Result<Option<Self>, Error> {
-        let ClientAuth::Asked(Asked { trust: settings, .. }) = client_auth else { return Ok(None) };
+    pub fn open(settings: &TrustSettings) -> Result<Self, Error> {
         let bundles: Vec<_> = settings
             .ca
             .iter()
@@ -81,7 +79,7 @@ impl TrustStore {
         for list in trust.revocation.lists() {
             let _ = trust.issuer_of(list);
         }
-        Ok(Some(trust))
+        Ok(trust)
     }
 
     /// Reads trust anchors from PEM bundles; each is a name for errors and the text.
@@ -149,6 +147,11 @@ impl TrustStore {
     /// The trust anchors' subjects as RFC 4514 text.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The trust anchors' subjects, and when each anchor ends.
+    pub fn ends(&self) -> impl Iterator<Item = (&str, WallTime)> {
+        self.names.iter().zip(&self.limits).map(|(name, limits)| (name.as_str(), limits.not_after))
     }
 
     /// The revocation lists that are asked.

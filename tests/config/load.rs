@@ -22,7 +22,7 @@ fn without_a_file_flags_and_variables_suffice() {
     let route = config.proxy.routes.first().unwrap();
     assert_eq!((route.spec.to_string(), &route.action), ("/*".to_owned(), &Action::Forward("api".to_owned())));
     assert_eq!(config.logs.format, LogFormat::Text, "the default at a terminal");
-    let ClientAuth::Asked(Asked { absent: Unfit::Forbid, invalid: Unfit::Forbid, trust }) =
+    let ClientAuth::Asked(Asked { absent: Unfit::Forbid, invalid: Unfit::Forbid, trust, shadow: None }) =
         config.tls.fallback.client_auth
     else {
         panic!("optional")
@@ -218,4 +218,50 @@ fn a_file_of_a_thousand_routes_is_no_burden() {
     assert_eq!(loaded.config.unwrap().proxy.routes.len(), 1000);
     let unknown: String = (0..1000).map(|index| format!("k{index} = 1\n")).collect();
     assert_eq!(load(&format!("[logs]\n{unknown}{MINIMAL}")).diagnostics.len(), 1000);
+}
+
+#[test]
+fn what_is_only_tried_takes_the_place_of_what_it_names_and_inherits_the_rest() {
+    let text = format!(
+        "[client_auth]\nca = \"a.crt\"\ncrl = \"a.crl\"\ncrl_scope = \"chain\"\n[client_auth.shadow]\ncrl = \"b.crl\"\n\
+         [[tls.sni]]\nnames = \"x.example\"\ncertificate = \"x.crt\"\nprivate_key = \"x.key\"\n\
+         [tls.sni.client_auth]\nca = \"x-ca.crt\"\n[tls.sni.client_auth.shadow]\nca = [\"y.crt\", \"z.crt\"]\n\
+         allow = {{ san_dns = \"a\" }}\n\
+         [[tls.sni]]\nnames = \"y.example\"\ncertificate = \"x.crt\"\nprivate_key = \"x.key\"\n\
+         [tls.sni.client_auth]\nmode = \"required\"\n\
+         [[tls.sni]]\nnames = \"z.example\"\ncertificate = \"x.crt\"\nprivate_key = \"x.key\"\n{MINIMAL}"
+    );
+    let loaded = load(&text);
+    assert_eq!(said(&loaded), <[String; 0]>::default());
+    let config = loaded.config.unwrap();
+    let file = |name: &str| PemSource::File(name.into());
+    let tried = |client_auth: &ClientAuth| {
+        let ClientAuth::Asked(Asked { trust, shadow, .. }) = client_auth else { panic!("optional") };
+        shadow.as_ref().map(|shadow| {
+            assert_eq!(shadow.max_chain_depth, trust.max_chain_depth);
+            assert_eq!(shadow.revocation.crl_scope, trust.revocation.crl_scope);
+            (shadow.ca.clone(), shadow.revocation.crl.clone())
+        })
+    };
+    let of_file = Some((vec![file("a.crt")], vec![file("b.crl")]));
+    assert_eq!(tried(&config.tls.fallback.client_auth), of_file);
+    let profiles: Vec<_> = config.tls.named.iter().map(|named| tried(&named.profile.client_auth)).collect();
+    assert_eq!(profiles, [Some((vec![file("y.crt"), file("z.crt")], vec![file("a.crl")])), None, of_file]);
+    let rules: Vec<_> = config.proxy.shadow_allow.iter().map(|allow| allow.as_ref().map(Vec::len)).collect();
+    assert_eq!(rules, [None, Some(1), None, None]);
+    for name in ["a.crt", "b.crl", "y.crt", "z.crt"] {
+        assert!(config.tls.files().contains(&name.into()), "{name} is not watched");
+    }
+    let again = load(&loaded.effective.to_string());
+    assert_eq!(said(&again), <[String; 0]>::default(), "{}", loaded.effective);
+    assert_eq!(again.config, Some(config));
+}
+
+#[test]
+fn where_nobody_is_asked_nothing_is_tried() {
+    let respond = "[[route]]\npath = \"/*\"\npublic = true\nrespond = {}\n";
+    let text = format!("[client_auth]\nmode = \"off\"\n[client_auth.shadow]\nca = \"a.crt\"\n{respond}");
+    let loaded = load(&text);
+    assert_eq!(said(&loaded), ["3:1: warning: client_auth.shadow: does nothing while client_auth.mode is \"off\""]);
+    assert!(loaded.config.is_some());
 }

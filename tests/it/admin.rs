@@ -210,8 +210,8 @@ async fn pages_and_methods_are_told() {
     let admin = gateway.admin.unwrap();
     let list = get(admin, "/").await;
     let paths: Vec<_> = list.json()["pages"].as_array().unwrap().iter().map(|page| page["path"].clone()).collect();
-    assert_eq!(paths, ["/", "/ready", "/upstreams", "/config", "/drain"]);
-    let unknown = get(admin, "/metrics").await;
+    assert_eq!(paths, ["/", "/ready", "/upstreams", "/metrics", "/config", "/drain"]);
+    let unknown = get(admin, "/nothing").await;
     assert_eq!((unknown.status, &unknown.json()["pages"]), (404, &list.json()["pages"]));
     for (line, allow) in
         [("POST /upstreams", "get, head"), ("DELETE /drain", "get, head, post"), ("OPTIONS /", "get, head")]

@@ -5,6 +5,7 @@
 //! into sending is refused ([`guard`]).
 
 mod guard;
+mod metrics;
 mod pages;
 mod table;
 
@@ -25,10 +26,12 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::reload::Reloaded;
 use super::{Control, serve};
 use crate::clock::{Clock, WallTime};
 use crate::drain::DrainWatch;
 use crate::listen::{Listener, Slots};
+use crate::metrics::Counters;
 use crate::proxy::Proxy;
 
 /// Connections at once; operators and their tools make a few.
@@ -50,6 +53,7 @@ pub(super) struct View {
     pub(super) proxy: Arc<Proxy>,
     pub(super) in_force: Arc<ArcSwap<InForce>>,
     pub(super) drain: DrainWatch,
+    pub(super) reloads: Arc<Counters<Reloaded>>,
     pub(super) control: Control,
 }
 

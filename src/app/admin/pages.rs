@@ -7,8 +7,9 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
-use super::{View, guard, table};
+use super::{View, guard, metrics, table};
 use crate::drain::Phase;
+use crate::metrics::CONTENT_TYPE as PROMETHEUS;
 use crate::telemetry::rfc3339;
 use crate::upstream::ClusterStatus;
 
@@ -21,15 +22,17 @@ enum Page {
     List,
     Ready,
     Upstreams,
+    Metrics,
     Config,
     Drain,
 }
 
 /// Every page, with the methods it takes and what it tells.
-const PAGES: [(&str, &str, Page, &str); 5] = [
+const PAGES: [(&str, &str, Page, &str); 6] = [
     ("/", "GET, HEAD", Page::List, "this list"),
     ("/ready", "GET, HEAD", Page::Ready, "200 when every upstream has an endpoint and no drain has begun, else 503"),
     ("/upstreams", "GET, HEAD", Page::Upstreams, "upstreams and their endpoints; a table with Accept: text/plain"),
+    ("/metrics", "GET, HEAD", Page::Metrics, "counters and gauges, as Prometheus reads them"),
     ("/config", "GET, HEAD", Page::Config, "the configuration in force, and where each value comes from"),
     ("/drain", "GET, HEAD, POST", Page::Drain, "how far the drain is; POST begins one, as SIGTERM does"),
 ];
@@ -52,6 +55,7 @@ pub(super) async fn answer(view: &View, head: &Parts) -> Response<Full<Bytes>> {
         Page::List => json(StatusCode::OK, &List { pages: list() }),
         Page::Ready => ready(view),
         Page::Upstreams => upstreams(view, &head.headers),
+        Page::Metrics => respond(StatusCode::OK, PROMETHEUS, metrics::page(view).into_bytes()),
         Page::Config => config(view),
         Page::Drain => drain(view, &head.method).await,
     }

@@ -34,6 +34,7 @@ pub fn check(file: File, said: &mut Vec<Diagnostic>) -> Option<Config> {
     }
     let routes = file.routes.into_iter().map(routes::settings).collect::<Option<Vec<_>>>()?;
     let upstreams = file.upstreams.into_iter().map(settings_of).collect::<Option<Vec<_>>>()?;
+    let shadow_allow = tls::tried_rules(&file.tls, &file.client_auth);
     let tls = tls::settings(file.tls, file.client_auth);
     Some(Config {
         workers: file.workers,
@@ -46,6 +47,7 @@ pub fn check(file: File, said: &mut Vec<Diagnostic>) -> Option<Config> {
         proxy: proxy::Settings {
             health_path: file.health.path.value,
             routes,
+            shadow_allow,
             headers: headers::settings(file.headers),
             limits: file.limits,
             timeouts: file.timeouts.settings,

@@ -1,16 +1,18 @@
 //! Profiles against each other, certificates against their keys, and which of them asks for a certificate.
 
 use crate::config::diagnostic::{Diagnostic, Origin};
-use crate::config::file::{Certificates, ClientAuth, File, Mode, Sni, Tls};
+use crate::config::file::{Certificates, ClientAuth, File, Mode, Shadow, Sni, Tls};
 use crate::config::reader::Located;
 use crate::net::{HostMap, HostPattern};
-use crate::tls::{self, CertificateSettings, ProfileSettings, SniSettings, TicketSettings};
+use crate::policy::Rule;
+use crate::tls::{self, CertificateSettings, PemSource, ProfileSettings, SniSettings, TicketSettings};
 
 /// Checks `[tls]`, `[client_auth]` and every profile.
 pub(super) fn check(file: &File, said: &mut Vec<Diagnostic>) {
     pairs(&file.tls.certificates, said);
     tickets(&file.tls, said);
     trust("client_auth", &file.client_auth, said);
+    shadow("client_auth", &file.client_auth, said);
     let mut names: HostMap<&Located<HostPattern>> = HostMap::default();
     for profile in &file.tls.sni {
         pairs(&profile.certificates, said);
@@ -18,6 +20,7 @@ pub(super) fn check(file: &File, said: &mut Vec<Diagnostic>) {
         if profile.client_auth.ca.origin != Origin::Default {
             trust("tls.sni.client_auth", &profile.client_auth, said);
         }
+        shadow("tls.sni.client_auth", &profile.client_auth, said);
         for name in &profile.names {
             if let Some(first) = names.of_pattern(&name.value) {
                 let message = format!("tls.sni.names: {} belongs to another profile already", name.value);
@@ -114,6 +117,24 @@ fn trust(section: &str, client_auth: &ClientAuth, said: &mut Vec<Diagnostic>) {
     }
 }
 
+fn shadow(section: &str, client_auth: &ClientAuth, said: &mut Vec<Diagnostic>) {
+    let shadow = client_auth.shadow.iter().find(|shadow| shadow.origin != Origin::Default);
+    if let Some(shadow) = shadow
+        && client_auth.mode.sound
+        && client_auth.mode.value == Mode::Off
+    {
+        let message = format!("{section}.shadow: does nothing while {section}.mode is \"off\"");
+        let warning = Diagnostic::warning(shadow.origin.clone(), message);
+        said.push(warning.help("nobody is asked for a certificate: set mode = \"optional\", or remove the section"));
+    }
+}
+
+/// The allow lists that are only tried, by profile.
+pub(super) fn tried_rules(tls: &Tls, client_auth: &ClientAuth) -> Vec<Option<Vec<Rule>>> {
+    let profiles = std::iter::once(client_auth).chain(tls.sni.iter().map(|sni| &sni.client_auth));
+    profiles.map(|client_auth| client_auth.shadow.as_ref()?.allow.clone()).collect()
+}
+
 fn client_auth_settings(client_auth: ClientAuth) -> tls::ClientAuth {
     let absent = match client_auth.mode.value {
         Mode::Optional => tls::Unfit::Forbid,
@@ -125,5 +146,18 @@ fn client_auth_settings(client_auth: ClientAuth) -> tls::ClientAuth {
         max_chain_depth: client_auth.max_chain_depth,
         revocation: client_auth.revocation,
     };
-    tls::ClientAuth::Asked(tls::Asked { absent, invalid: client_auth.invalid.value, trust })
+    let shadow = client_auth.shadow.as_ref().and_then(|shadow| tried_trust(shadow, &trust));
+    tls::ClientAuth::Asked(tls::Asked { absent, invalid: client_auth.invalid.value, trust, shadow })
+}
+
+/// Whom a shadow trusts; `None` when it says nothing else than what is in force.
+fn tried_trust(shadow: &Shadow, in_force: &tls::TrustSettings) -> Option<tls::TrustSettings> {
+    if shadow.ca.is_empty() && shadow.crl.is_empty() {
+        return None;
+    }
+    let or = |tried: &[PemSource], own: &[PemSource]| if tried.is_empty() { own } else { tried }.to_vec();
+    let mut tried = in_force.clone();
+    tried.ca = or(&shadow.ca, &in_force.ca);
+    tried.revocation.crl = or(&shadow.crl, &in_force.revocation.crl);
+    Some(tried)
 }

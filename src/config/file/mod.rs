@@ -10,7 +10,7 @@ mod tls;
 mod upstream;
 
 pub use route::Route;
-pub use sections::{AdminAddress, ClientAuth, Drain, Headers, Health, Listener, Mode, Timeouts};
+pub use sections::{AdminAddress, ClientAuth, Drain, Headers, Health, Listener, Mode, Shadow, Timeouts};
 pub use tls::{Certificates, Sni, Tls};
 pub use upstream::{Scheme, Tls as UpstreamTls, Upstream};
 

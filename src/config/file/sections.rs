@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::config::diagnostic::quoted;
+use crate::config::diagnostic::{Diagnostic, Origin, quoted};
 use crate::config::reader::{Item, Located, Problem, Section, Shape, Size, Table, choose};
+use crate::policy::Rule;
 use crate::route::PathPattern;
 use crate::telemetry::LogFormat;
 use crate::tls::{CrlScope, PemSource, RevocationSettings, StaleCrl, Unfit};
@@ -49,6 +50,21 @@ pub struct ClientAuth {
     pub revocation: RevocationSettings,
     /// Up to a year.
     pub expiry_notice: Duration,
+    /// What is only tried. No other section inherits it: what it takes the place of may be other there.
+    pub shadow: Option<Shadow>,
+}
+
+/// `[client_auth.shadow]`: what is not set is as in force.
+#[derive(Debug, Clone)]
+pub struct Shadow {
+    /// Where it begins.
+    pub origin: Origin,
+    /// Trust anchors; empty when they are as in force.
+    pub ca: Vec<PemSource>,
+    /// Revocation lists; empty when they are as in force.
+    pub crl: Vec<PemSource>,
+    /// In the place of each route's own.
+    pub allow: Option<Vec<Rule>>,
 }
 
 /// Whether a client certificate is asked for.
@@ -140,6 +156,7 @@ pub(super) fn client_auth(root: &Table<'_>) -> ClientAuth {
         max_chain_depth: 4,
         revocation: RevocationSettings::default(),
         expiry_notice: Duration::from_hours(7 * 24),
+        shadow: None,
     };
     root.subsection("client_auth", Section::Plain("client_auth"), |table| client_auth_keys(table, &defaults))
 }
@@ -163,7 +180,25 @@ pub(super) fn client_auth_keys(table: &Table<'_>, inherited: &ClientAuth) -> Cli
     let max_chain_depth = number(&table.key("max_chain_depth").within(&(0..=6)).or(depth));
     let notice = Duration::ZERO..=Duration::from_hours(365 * 24);
     let expiry_notice = table.key("expiry_notice").within(&notice).or(inherited.expiry_notice).value;
-    ClientAuth { mode, ca, invalid, max_chain_depth, revocation, expiry_notice }
+    let section = match table.section() {
+        Section::SniClientAuth(index) => Section::SniShadow(*index),
+        _ => Section::Plain("client_auth.shadow"),
+    };
+    let shadow = table.inline("shadow", section, shadow);
+    ClientAuth { mode, ca, invalid, max_chain_depth, revocation, expiry_notice, shadow }
+}
+
+fn shadow(table: &Table<'_>) -> Shadow {
+    let ca = table.list("ca").filled("name the CAs that are tried, or leave it out").optional();
+    let crl = table.list("crl").filled("name the revocation lists that are tried, or leave it out").optional();
+    let allow = table.list("allow").filled("it would let nobody in; leave it out to try no list").distinct().optional();
+    if !["ca", "crl", "allow"].iter().any(|key| table.has(key)) {
+        let error = Diagnostic::error(table.origin(), format!("{} tries nothing", table.section()));
+        table.reader().report_missing(error.help("set `ca`, `crl` or `allow` to what is to be tried"));
+    }
+    let values = |sources: Located<Vec<Located<PemSource>>>| sources.value.into_iter().map(|one| one.value).collect();
+    let rules = allow.value.into_iter().map(|rule| rule.value).collect();
+    Shadow { origin: table.origin(), ca: values(ca), crl: values(crl), allow: table.has("allow").then_some(rules) }
 }
 
 pub(super) fn headers(root: &Table<'_>) -> Headers {

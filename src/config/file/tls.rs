@@ -83,6 +83,7 @@ impl ClientAuth {
         own.mode.origin = Origin::Default;
         own.ca.origin = Origin::Default;
         own.invalid.origin = Origin::Default;
+        own.shadow.iter_mut().for_each(|shadow| shadow.origin = Origin::Default);
         own
     }
 }

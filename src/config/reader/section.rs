@@ -17,6 +17,8 @@ pub enum Section {
     Sni(usize),
     /// The `client_auth` of the TLS profile of this index.
     SniClientAuth(usize),
+    /// The `client_auth.shadow` of the TLS profile of this index.
+    SniShadow(usize),
     /// The test of this index.
     Test(usize),
     /// `[upstream]`, which holds upstreams by name.
@@ -37,6 +39,7 @@ impl Section {
             Self::Respond(_) => "route.respond".to_owned(),
             Self::Sni(_) => "tls.sni".to_owned(),
             Self::SniClientAuth(_) => "tls.sni.client_auth".to_owned(),
+            Self::SniShadow(_) => "tls.sni.client_auth.shadow".to_owned(),
             Self::Test(_) => "test".to_owned(),
             Self::Upstreams => "upstream".to_owned(),
             Self::Upstream(_) => "upstream.NAME".to_owned(),
@@ -53,6 +56,7 @@ impl Section {
             Self::Respond(_) => format!("route.respond.{key}"),
             Self::Sni(_) => format!("tls.sni.{key}"),
             Self::SniClientAuth(_) => format!("tls.sni.client_auth.{key}"),
+            Self::SniShadow(_) => format!("tls.sni.client_auth.shadow.{key}"),
             Self::Test(_) => format!("test.{key}"),
             Self::Upstreams => format!("upstream.{key}"),
             Self::Upstream(name) => format!("upstream.{name}.{key}"),
@@ -71,6 +75,7 @@ impl fmt::Display for Section {
             Self::Respond(_) => f.write_str("`respond` of [[route]]"),
             Self::Sni(_) => f.write_str("[[tls.sni]]"),
             Self::SniClientAuth(_) => f.write_str("[tls.sni.client_auth]"),
+            Self::SniShadow(_) => f.write_str("[tls.sni.client_auth.shadow]"),
             Self::Test(_) => f.write_str("[[test]]"),
             Self::Upstreams => f.write_str("[upstream]"),
             Self::Upstream(name) => write!(f, "[upstream.{name}]"),

@@ -18,7 +18,7 @@ use super::seeds::{NOW, Pki};
 /// The property: for the bytes as a list, and for a list of serial numbers made from them that the CA signed.
 pub fn check(data: &[u8]) {
     read(data, false);
-    let serials: Vec<Vec<u8>> = data.chunks(5).take(64).map(|chunk| serial(chunk)).collect();
+    let serials: Vec<Vec<u8>> = data.chunks(5).take(64).map(serial).collect();
     let list = pki().list(&serials);
     read(&list, true);
     let (found, told) = judged(&list).expect("a list of rcgen's is read");
