@@ -7,9 +7,7 @@ use std::sync::OnceLock;
 use mtls_gateway::clock::WallTime;
 use mtls_gateway::identity::{Reason, hex_upper};
 use mtls_gateway::pki::{Item, describe, revoked_on};
-use mtls_gateway::tls::{
-    Asked, ClientAuth, CrlScope, PemSource, RevocationSettings, StaleCrl, TrustSettings, TrustStore, Unfit,
-};
+use mtls_gateway::tls::{CrlScope, PemSource, RevocationSettings, StaleCrl, TrustSettings, TrustStore};
 use rustls_pki_types::CertificateDer;
 
 use super::der;
@@ -67,8 +65,7 @@ fn open(list: &[u8]) -> Option<TrustStore> {
             ..RevocationSettings::default()
         },
     };
-    let settings = ClientAuth::Asked(Asked { absent: Unfit::Forbid, invalid: Unfit::Forbid, trust });
-    TrustStore::open(&settings).ok().flatten()
+    TrustStore::open(&trust).ok()
 }
 
 fn base64(bytes: &[u8]) -> String {
