@@ -14,10 +14,11 @@ use super::exit::Exit;
 use super::output;
 use super::overrides::RunFlags;
 use crate::clock::Clock;
-use crate::explain::{Asked, Explanation, Gate, Logged, Mark};
+use crate::explain::{Answer, Asked, Explanation, Gate, Logged, Mark, ThenAndNow};
 use crate::identity::{hex_lower, sha256};
 use crate::net::Authority;
 use crate::pki::{CipherProblem, KeystoreError, certificates_of_keystore, is_pkcs12};
+use crate::policy::Told;
 use crate::tls::{self, HostTrust, PemSource};
 
 /// No certificate is longer.
@@ -95,11 +96,10 @@ impl Explain {
             None => gate.explain(&chain, &self.asked()?, Clock::system().now()),
             Some(log) => {
                 let logged = find(log, self.request_id.as_deref().unwrap_or_default())?;
-                let asked = logged.asked()?;
                 match (chain.first(), logged.certificate()) {
-                    (None, _) => logged.explain(&gate, &asked),
+                    (None, _) => logged.explain(&gate)?,
                     (Some(leaf), Some(shown)) if hex_lower(&sha256(leaf)) == shown => {
-                        gate.explain(&chain, &asked, Clock::system().now())
+                        logged.explain_with(&gate, &chain, Clock::system().now())?
                     }
                     (Some(_), Some(shown)) => {
                         return Err(format!("the request came with another certificate: its SHA-256 is {shown}"));
@@ -181,11 +181,21 @@ fn tell(explanation: &Explanation) {
         };
         output::line(format_args!("{mark:<2}  {:<11}  {}", step.what, step.text));
     }
-    let verdict = if explanation.answer.lets_in() { "let in" } else { "refused" };
-    output::line(format_args!("=>  {verdict}: {}", explanation.answer));
+    match &explanation.logged {
+        None => output::line(format_args!("=>  {}", verdict(&explanation.answer))),
+        Some(ThenAndNow { then, now, .. }) => {
+            output::line(format_args!("=>  then: {then}"));
+            let now = now.as_ref().map_or_else(|| "not known".to_owned(), verdict);
+            output::line(format_args!("=>  now: {now}"));
+        }
+    }
     if let Some(mend) = &explanation.mend {
         output::line(format_args!("    {mend}"));
     }
+}
+
+fn verdict(answer: &Answer) -> String {
+    format!("{}: {answer}", if answer.lets_in() { "let in" } else { "refused" })
 }
 
 fn json(explanation: &Explanation) -> Value {
@@ -198,15 +208,38 @@ fn json(explanation: &Explanation) -> Value {
                 Mark::Yes => Some(true),
                 Mark::No => Some(false),
             };
-            json!({ "step": step.what, "passed": passed, "text": step.text })
+            let mut json = json!({ "step": step.what, "passed": passed, "text": step.text });
+            if let (Some(told), Some(object)) = (step.rule, json.as_object_mut()) {
+                object.insert("rule".to_owned(), rule_word(told).into());
+            }
+            json
         })
         .collect();
-    json!({
+    let mut json = json!({
         "let_in": explanation.answer.lets_in(),
         "status": explanation.answer.status,
         "reason": explanation.answer.reason,
         "route": explanation.route,
         "mend": explanation.mend,
         "steps": steps,
-    })
+    });
+    if let (Some(logged), Some(object)) = (&explanation.logged, json.as_object_mut()) {
+        object.insert("then".to_owned(), of_answer(&logged.then, logged.then_route.as_deref()));
+        let now = logged.now.as_ref().map(|now| of_answer(now, logged.now_route.as_deref()));
+        object.insert("now".to_owned(), now.unwrap_or_default());
+        object.insert("untold".to_owned(), logged.untold.clone().into());
+    }
+    json
+}
+
+fn of_answer(answer: &Answer, route: Option<&str>) -> Value {
+    json!({ "let_in": answer.lets_in(), "status": answer.status, "reason": answer.reason, "route": route })
+}
+
+const fn rule_word(told: Told) -> &'static str {
+    match told {
+        Told::Matches => "matches",
+        Told::Misses => "does_not_match",
+        Told::Unknown => "not_told",
+    }
 }

@@ -20,11 +20,11 @@ pub(super) fn steps(
         ClientCert::NotRequested => {
             fact("chain", "client_auth.mode is \"off\": no certificate is asked for".to_owned())
         }
-        ClientCert::NotPresented => Step { what: "chain", mark: Mark::No, text: "no certificate is sent".to_owned() },
-        ClientCert::Refused { reason, .. } => Step { what: "chain", mark: Mark::No, text: refused(*reason) },
+        ClientCert::NotPresented => Step::new("chain", Mark::No, "no certificate is sent".to_owned()),
+        ClientCert::Refused { reason, .. } => Step::new("chain", Mark::No, refused(*reason)),
         ClientCert::Verified(_) => {
             let path = trust.and_then(|trust| trust.judge(chain, now).ok()).map(|believed| believed.path);
-            Step { what: "chain", mark: Mark::Yes, text: printable(&way(&path.unwrap_or_default())) }
+            Step::new("chain", Mark::Yes, printable(&way(&path.unwrap_or_default())))
         }
     });
     steps
@@ -44,7 +44,7 @@ fn way(path: &[CertificateDer<'_>]) -> String {
 fn shown(certificate: &CertificateDer<'_>, now: WallTime) -> Step {
     let facts = match CertificateFacts::from_der(certificate) {
         Ok(facts) => facts,
-        Err(error) => return Step { what: "certificate", mark: Mark::No, text: error },
+        Err(error) => return Step::new("certificate", Mark::No, error),
     };
     let names = if facts.subject_alt_names.is_empty() { "no names".to_owned() } else { facts.san_text() };
     let dates = if now.unix_seconds() > facts.not_after.unix_seconds() {

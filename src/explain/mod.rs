@@ -7,6 +7,7 @@
 mod certificates;
 mod logged;
 mod policy_tests;
+mod rules;
 mod shadow;
 
 pub use logged::Logged;
@@ -23,7 +24,7 @@ use crate::clock::WallTime;
 use crate::config::Config;
 use crate::identity::{CertificateFacts, ClientCert, Reason};
 use crate::net::Host;
-use crate::policy::{self, Access, Facts, Rule, Rules, Verdict};
+use crate::policy::{self, Access, Extent, Facts, Rule, Rules, Told};
 use crate::route::{Match, Readings, RouteTable};
 use crate::tls::{ClientAuth, HostTrust, TrustStore, Unfit};
 
@@ -77,6 +78,8 @@ pub struct Step {
     pub mark: Mark,
     /// In one line.
     pub text: String,
+    /// What came of a rule of `allow` or `deny`; `None` where the step is none.
+    pub rule: Option<Told>,
 }
 
 /// A judgement with what led to it.
@@ -90,6 +93,31 @@ pub struct Explanation {
     pub route: Option<String>,
     /// What to do about a refusal.
     pub mend: Option<String>,
+    /// Of a request of a log: what came of it, and what would come of it now.
+    pub logged: Option<ThenAndNow>,
+}
+
+/// A request of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThenAndNow {
+    /// What the log says came of it.
+    pub then: Answer,
+    /// The route by the log.
+    pub then_route: Option<String>,
+    /// What this configuration makes of it; `None` when what is known does not tell.
+    pub now: Option<Answer>,
+    /// The route by this configuration.
+    pub now_route: Option<String>,
+    /// What would have to be known.
+    pub untold: Vec<String>,
+}
+
+/// A request that has come to a route.
+struct Place<'a> {
+    index: usize,
+    access: &'a Access,
+    strip_prefix: Option<&'a str>,
+    readings: Readings<'a>,
 }
 
 impl Answer {
@@ -137,85 +165,162 @@ impl<'a> Gate<'a> {
 
     /// What the client gets, in the order in which the gate decides it. A TLS alert counts as a 403 of its reason.
     pub fn answer(&self, client: &ClientCert, asked: &Asked) -> Answer {
-        self.answer_with(client, asked, None)
+        self.answer_on(client, asked, asked.host.as_ref(), None)
     }
 
-    /// The same with a list of whom to let in that stands in for every route's own.
-    fn answer_with(&self, client: &ClientCert, asked: &Asked, allow: Option<&[Rule]>) -> Answer {
-        if let Some(reason) = self.alert(client, asked.host.as_ref()) {
-            return Answer::refused(403, reason.as_str());
-        }
-        let settings = &self.config.proxy;
-        let path = asked.path.split('?').next().unwrap_or_default();
-        if matches!(asked.method, Method::GET | Method::HEAD) && path == settings.health_path {
-            return Answer { status: 200, reason: None, route: None };
-        }
-        if asked.path.len() > settings.limits.uri as usize {
-            return Answer::refused(414, "uri_too_long");
-        }
-        if matches!(asked.method, Method::CONNECT | Method::TRACE) {
-            return Answer::refused(405, "method_not_allowed");
-        }
-        let Ok(readings) = Readings::of(path) else { return Answer::refused(400, "bad_path") };
-        let index = match (self.table.find(asked.host.as_ref(), &readings, &asked.method), client.refusal()) {
-            (Match::Ambiguous, _) => return Answer::refused(400, "ambiguous_path"),
-            (Match::Route(id), _) => id.0,
-            (Match::NoPath | Match::NoMethod(_), Some(reason)) => return Answer::refused(403, reason.as_str()),
-            (Match::NoPath, None) => return Answer::refused(404, "no_route"),
-            (Match::NoMethod(_), None) => return Answer::refused(405, "method_not_allowed"),
+    /// The same on a connection for this server name. `allow`, where there is one, stands in for every route's own list.
+    fn answer_on(
+        &self,
+        client: &ClientCert,
+        asked: &Asked,
+        server_name: Option<&Host>,
+        allow: Option<&[Rule]>,
+    ) -> Answer {
+        let place = match self.place(client, asked, server_name) {
+            Ok(place) => place,
+            Err(answer) => return answer,
         };
-        let Some(route) = settings.routes.get(index) else { return Answer::refused(404, "no_route") };
-        let access = match (&route.access, allow) {
+        let access = match (place.access, allow) {
             (Access::Certificate(Rules { deny, .. }), Some(allow)) => {
                 &Access::Certificate(Rules { allow: Some(allow.to_vec()), deny: deny.clone() })
             }
             (own, _) => own,
         };
-        let answer = match policy::decide(access, Facts { client }) {
-            Err(reason) => Answer::refused(403, reason.as_str()),
-            Ok(_) if route.strip_prefix.as_ref().is_some_and(|prefix| readings.check_without(prefix).is_err()) => {
-                Answer::refused(400, "bad_path")
-            }
-            Ok(_) => Answer { status: 200, reason: None, route: None },
-        };
-        Answer { route: Some(index), ..answer }
+        place.settle(policy::decide(access, Facts { client }).map(drop))
     }
 
-    fn access_of(&self, route: &str) -> Option<&Access> {
-        let routes = &self.config.proxy.routes;
-        routes.iter().find(|known| known.spec.to_string() == route).map(|known| &known.access)
+    /// What is decided before a route's policy is asked.
+    fn place<'p>(
+        &'p self,
+        client: &ClientCert,
+        asked: &'p Asked,
+        server_name: Option<&Host>,
+    ) -> Result<Place<'p>, Answer> {
+        if let Some(reason) = self.alert(client, server_name) {
+            return Err(Answer::refused(403, reason.as_str()));
+        }
+        let settings = &self.config.proxy;
+        let path = asked.path.split('?').next().unwrap_or_default();
+        if matches!(asked.method, Method::GET | Method::HEAD) && path == settings.health_path {
+            return Err(Answer { status: 200, reason: None, route: None });
+        }
+        if asked.path.len() > settings.limits.uri as usize {
+            return Err(Answer::refused(414, "uri_too_long"));
+        }
+        if matches!(asked.method, Method::CONNECT | Method::TRACE) {
+            return Err(Answer::refused(405, "method_not_allowed"));
+        }
+        let readings = Readings::of(path).map_err(|_| Answer::refused(400, "bad_path"))?;
+        if !self.trust.is_one_profile(server_name, asked.host.as_ref()) {
+            return Err(Answer::refused(421, "misdirected"));
+        }
+        let index = match (self.table.find(asked.host.as_ref(), &readings, &asked.method), client.refusal()) {
+            (Match::Ambiguous, _) => return Err(Answer::refused(400, "ambiguous_path")),
+            (Match::Route(id), _) => id.0,
+            (Match::NoPath | Match::NoMethod(_), Some(reason)) => return Err(Answer::refused(403, reason.as_str())),
+            (Match::NoPath, None) => return Err(Answer::refused(404, "no_route")),
+            (Match::NoMethod(_), None) => return Err(Answer::refused(405, "method_not_allowed")),
+        };
+        let route = settings.routes.get(index).ok_or(Answer::refused(404, "no_route"))?;
+        Ok(Place { index, access: &route.access, strip_prefix: route.strip_prefix.as_deref(), readings })
     }
 
     /// The same with everything that led to it.
     pub fn explain(&self, chain: &[CertificateDer<'_>], asked: &Asked, now: WallTime) -> Explanation {
-        let trust = self.trust.of(asked.host.as_ref());
-        let client = self.client(chain, asked.host.as_ref(), now);
-        let answer = self.answer(&client, asked);
+        self.explain_on(chain, asked, asked.host.as_ref(), now)
+    }
+
+    fn explain_on(
+        &self,
+        chain: &[CertificateDer<'_>],
+        asked: &Asked,
+        server_name: Option<&Host>,
+        now: WallTime,
+    ) -> Explanation {
+        let trust = self.trust.of(server_name);
+        let client = self.client(chain, server_name, now);
+        let answer = self.answer_on(&client, asked, server_name, None);
         let mut steps = certificates::steps(chain, trust, &client, now);
-        if self.alert(&client, asked.host.as_ref()).is_some() {
-            let text = "client_auth ends the handshake with a TLS alert: there is no answer, and no route".to_owned();
-            steps.push(Step { what: "handshake", mark: Mark::No, text });
-        }
-        let host = asked.host.as_ref().map_or_else(|| "no host".to_owned(), |host| format!("host {host}"));
-        steps.push(fact("request", format!("{} {}, {host}", asked.method, printable(&asked.path))));
+        steps.extend(self.handshake(&client, server_name));
+        steps.push(request(asked));
         let route = answer.route.and_then(|index| self.config.proxy.routes.get(index));
         match route {
             Some(route) => {
-                steps.push(Step { what: "route", mark: Mark::Yes, text: route.spec.to_string() });
-                steps.extend(access(&route.access, &client));
+                steps.push(Step::new("route", Mark::Yes, route.spec.to_string()));
+                steps.extend(rules::steps(&route.access, &client, Extent::WHOLE));
             }
-            None if answer.lets_in() => {
-                steps.push(Step {
-                    what: "health",
-                    mark: Mark::Yes,
-                    text: "anybody may ask for the health path".to_owned(),
-                });
-            }
-            None => steps.push(Step { what: "route", mark: Mark::No, text: no_route(&answer, asked) }),
+            None => steps.push(no_route(&answer, asked)),
         }
-        steps.extend(self.shadow(chain, &client, &answer, asked, now));
-        let mend = mend(&answer, &client, route.map(|route| &route.access), trust);
-        Explanation { steps, answer, route: route.map(|route| route.spec.to_string()), mend }
+        if self.trust.is_one_profile(server_name, asked.host.as_ref()) {
+            steps.extend(self.shadow(chain, &client, &answer, asked, now));
+        }
+        let mend = self.mend(&answer, &client, server_name, Extent::WHOLE);
+        Explanation { steps, answer, route: route.map(|route| route.spec.to_string()), mend, logged: None }
+    }
+
+    fn handshake(&self, client: &ClientCert, server_name: Option<&Host>) -> Option<Step> {
+        let text = "client_auth ends the handshake with a TLS alert: there is no answer, and no route";
+        self.alert(client, server_name).map(|_| Step::new("handshake", Mark::No, text.to_owned()))
+    }
+
+    fn mend(&self, answer: &Answer, client: &ClientCert, server_name: Option<&Host>, extent: Extent) -> Option<String> {
+        let reason = answer.reason.as_deref()?;
+        let trust = self.trust.of(server_name);
+        let of_certificate = client.refusal().filter(|refusal| refusal.as_str() == reason);
+        let access = answer.route.and_then(|index| self.config.proxy.routes.get(index)).map(|route| &route.access);
+        Some(match of_certificate {
+            Some(Reason::CertificateMissing) if trust.is_none() => {
+                "client_auth.mode is \"off\", so nobody is asked for a certificate: set it to \"optional\"".to_owned()
+            }
+            Some(Reason::UnknownIssuer) => format!(
+                "have the client send the intermediates above its certificate, or add its authority to client_auth.ca; \
+                 trusted are: {}",
+                trust.map(TrustStore::names).unwrap_or_default().join("; ")
+            ),
+            Some(reason) => reason.advice().to_owned(),
+            None => match (reason, access) {
+                ("not_allowed", Some(Access::Certificate(rules))) => {
+                    match client.verified().and_then(|facts| rules::denying(rules, facts, extent)) {
+                        Some(number) => {
+                            format!("remove rule {number} from the route's `deny`, or use another certificate")
+                        }
+                        None => "add a rule that matches to the route's `allow`, or use a certificate that one matches"
+                            .to_owned(),
+                    }
+                }
+                ("no_route", _) => {
+                    "add a route for the path, or mend the path; letter case and a final slash matter".to_owned()
+                }
+                ("method_not_allowed", _) => "add the method to the route's `methods`, or use another".to_owned(),
+                ("uri_too_long", _) => "send a shorter path, or raise limits.uri".to_owned(),
+                ("misdirected", _) => {
+                    "open a connection for this host: its server name (SNI) and the Host belong to different profiles \
+                     of [[tls.sni]]"
+                        .to_owned()
+                }
+                _ => "send the path plainly: no encoded slashes, dot segments or backslashes".to_owned(),
+            },
+        })
+    }
+}
+
+impl Place<'_> {
+    /// What the policy's word comes to.
+    fn settle(&self, decision: Result<(), Reason>) -> Answer {
+        let answer = match decision {
+            Err(reason) => Answer::refused(403, reason.as_str()),
+            Ok(()) if self.strip_prefix.is_some_and(|prefix| self.readings.check_without(prefix).is_err()) => {
+                Answer::refused(400, "bad_path")
+            }
+            Ok(()) => Answer { status: 200, reason: None, route: None },
+        };
+        Answer { route: Some(self.index), ..answer }
+    }
+}
+
+impl Step {
+    const fn new(what: &'static str, mark: Mark, text: String) -> Self {
+        Self { what, mark, text, rule: None }
     }
 }
 
@@ -230,110 +335,27 @@ fn judged(trust: Option<&TrustStore>, chain: &[CertificateDer<'_>], now: WallTim
 }
 
 fn fact(what: &'static str, text: String) -> Step {
-    Step { what, mark: Mark::Fact, text }
+    Step::new(what, Mark::Fact, text)
 }
 
-/// What the route asks for, and each rule with what the certificate has in its place.
-fn access(access: &Access, client: &ClientCert) -> Vec<Step> {
-    let Access::Certificate(rules) = access else {
-        return vec![fact("access", "public: anybody is let in".to_owned())];
-    };
-    let Some(facts) = client.verified() else {
-        let text = "the route needs a verified certificate".to_owned();
-        return vec![Step { what: "access", mark: Mark::No, text }];
-    };
-    let verdict = rules.verdict(facts);
-    let Rules { allow, deny } = rules;
-    // The gate asks no rule after the one that settles it.
-    let until = |list: &'static str, rules: &[Rule], settled: Option<usize>, marks: [Mark; 2]| {
-        let asked = settled.map_or(rules.len(), |index| index + 1);
-        rules.iter().take(asked).map(|rule| tried(list, rule, facts, marks)).collect::<Vec<_>>()
-    };
-    let [denied, allowed] = match verdict {
-        Verdict::DeniedBy(index) => [Some(index), None],
-        Verdict::AllowedBy(index) => [None, Some(index)],
-        Verdict::AllowedWithoutList | Verdict::NotListed => [None, None],
-    };
-    let mut steps = until("deny", deny, denied, [Mark::No, Mark::Yes]);
-    if denied.is_some() {
-        return steps;
-    }
-    let Some(allow) = allow else {
-        steps.push(fact("allow", "there is no list: every verified certificate is let in".to_owned()));
-        return steps;
-    };
-    steps.extend(until("allow", allow, allowed, [Mark::Yes, Mark::Fact]));
-    if allowed.is_none() {
-        steps.push(Step { what: "allow", mark: Mark::No, text: "no rule of the list matches".to_owned() });
-    }
-    steps
+fn request(asked: &Asked) -> Step {
+    let host = asked.host.as_ref().map_or_else(|| "no host".to_owned(), |host| format!("host {host}"));
+    fact("request", format!("{} {}, {host}", asked.method, printable(&asked.path)))
 }
 
-/// `marks` are for a rule that matches and for one that does not.
-fn tried(what: &'static str, rule: &Rule, facts: &CertificateFacts, marks: [Mark; 2]) -> Step {
-    let [matching, other] = marks;
-    let missed: Vec<_> = rule
-        .conditions()
-        .iter()
-        .filter(|condition| !condition.holds(facts))
-        .map(|condition| {
-            let found = condition.found(facts);
-            let found = match found.as_slice() {
-                [] => "nothing".to_owned(),
-                found => found.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", "),
-            };
-            format!("{}: the certificate has {found}", condition.key().as_str())
-        })
-        .collect();
-    let (mark, text) = match missed.as_slice() {
-        [] => (matching, format!("{rule} matches")),
-        missed => (other, format!("{rule} does not match ({})", missed.join("; "))),
-    };
-    Step { what, mark, text: printable(&text) }
-}
-
-fn no_route(answer: &Answer, asked: &Asked) -> String {
-    match answer.reason.as_deref() {
+/// Why there is no route to speak of.
+fn no_route(answer: &Answer, asked: &Asked) -> Step {
+    let text = match answer.reason.as_deref() {
+        None => return Step::new("health", Mark::Yes, "anybody may ask for the health path".to_owned()),
         Some("no_route") => "none covers the path".to_owned(),
         Some("method_not_allowed") => format!("none takes the method {} on this path", asked.method),
         Some("ambiguous_path") => "the path can be read in two ways, which lead to different routes".to_owned(),
         Some("bad_path") => "the path is refused whatever the routes are".to_owned(),
         Some("uri_too_long") => "the path is longer than limits.uri".to_owned(),
+        Some("misdirected") => "the connection was made for the host of another profile".to_owned(),
         _ => "none covers path and method; without a good certificate nobody is told so".to_owned(),
-    }
-}
-
-fn mend(answer: &Answer, client: &ClientCert, access: Option<&Access>, trust: Option<&TrustStore>) -> Option<String> {
-    let reason = answer.reason.as_deref()?;
-    let of_certificate = client.refusal().filter(|refusal| refusal.as_str() == reason);
-    Some(match of_certificate {
-        Some(Reason::CertificateMissing) if trust.is_none() => {
-            "client_auth.mode is \"off\", so nobody is asked for a certificate: set it to \"optional\"".to_owned()
-        }
-        Some(Reason::UnknownIssuer) => format!(
-            "have the client send the intermediates above its certificate, or add its authority to client_auth.ca; \
-             trusted are: {}",
-            trust.map(TrustStore::names).unwrap_or_default().join("; ")
-        ),
-        Some(reason) => reason.advice().to_owned(),
-        None => match (reason, access) {
-            ("not_allowed", Some(Access::Certificate(rules))) => {
-                match client.verified().map(|facts| rules.verdict(facts)) {
-                    Some(Verdict::DeniedBy(index)) => {
-                        format!("remove rule {} from the route's `deny`, or use another certificate", index + 1)
-                    }
-                    _ => "add a rule that matches to the route's `allow`, or use a certificate that one matches"
-                        .to_owned(),
-                }
-            }
-            ("no_route", _) => {
-                "add a route for the path, or mend the path; letter case and a final slash matter".to_owned()
-            }
-            ("method_not_allowed", _) => "add the method to the route's `methods`, or use another".to_owned(),
-            ("uri_too_long", _) => "send a shorter path, or raise limits.uri".to_owned(),
-            _ => "send the path plainly: no encoded slashes, dot segments or backslashes".to_owned(),
-        },
-    })
+    };
+    Step::new("route", Mark::No, text)
 }
 
 /// A text from a certificate or a log, without what a terminal would obey.

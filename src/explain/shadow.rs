@@ -24,7 +24,7 @@ impl Gate<'_> {
             return None;
         }
         let tried = trust.map(|trust| judged(Some(trust), chain, now));
-        let tried = self.answer_with(tried.as_ref().unwrap_or(client), asked, allow);
+        let tried = self.answer_on(tried.as_ref().unwrap_or(client), asked, host, allow);
         Some(fact("shadow", said(answer, &tried)))
     }
 }

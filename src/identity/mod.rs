@@ -6,10 +6,12 @@
 mod base64;
 mod certificate;
 mod name;
+mod read;
 
 pub use base64::base64;
 pub use certificate::{CertificateFacts, Details, SubjectAltName, hex_lower, hex_upper, sha256};
 pub use name::{NameAttribute, distinguished_name};
+pub use read::ReadBack;
 
 use std::fmt;
 use std::sync::Arc;
@@ -108,7 +110,7 @@ impl Reason {
             Self::BadSignature => "A signature in the client certificate's chain does not verify.",
             Self::InvalidChain => {
                 "The client certificate's chain breaks a rule: name constraints, path length, a CA certificate used as \
-                 client certificate, or an unknown critical extension."
+                 client certificate, an issuer that may not issue, or an unknown critical extension."
             }
             Self::Revoked => "The client certificate, or one above it, has been revoked. Ask its issuer for a new one.",
             Self::RevocationUnknown => {

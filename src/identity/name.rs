@@ -91,19 +91,26 @@ pub(super) fn dotted(oid: &Oid<'_>) -> Option<String> {
     (!is_begun && !text.is_empty()).then_some(text)
 }
 
+/// The attribute types of RFC 4514 section 3's table.
+const SHORT_NAMES: [(&str, &str); 9] = [
+    ("2.5.4.3", "CN"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.8", "ST"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
+    ("2.5.4.6", "C"),
+    ("2.5.4.9", "STREET"),
+    ("0.9.2342.19200300.100.1.25", "DC"),
+    ("0.9.2342.19200300.100.1.1", "UID"),
+];
+
 fn short_name(oid: &str) -> Option<&'static str> {
-    Some(match oid {
-        "2.5.4.3" => "CN",
-        "2.5.4.7" => "L",
-        "2.5.4.8" => "ST",
-        "2.5.4.10" => "O",
-        "2.5.4.11" => "OU",
-        "2.5.4.6" => "C",
-        "2.5.4.9" => "STREET",
-        "0.9.2342.19200300.100.1.25" => "DC",
-        "0.9.2342.19200300.100.1.1" => "UID",
-        _ => return None,
-    })
+    SHORT_NAMES.into_iter().find(|(known, _)| *known == oid).map(|(_, short)| short)
+}
+
+/// The other way round.
+pub(super) fn oid_of(short: &str) -> Option<&'static str> {
+    SHORT_NAMES.into_iter().find(|(_, known)| *known == short).map(|(oid, _)| oid)
 }
 
 /// The characters of an ASN.1 string type; `None` for anything else and for bytes that are not of that type.

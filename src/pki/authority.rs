@@ -2,21 +2,20 @@
 //!
 //! rcgen signs with whatever it is given, so what was signed is read again and must verify.
 
-use rcgen::{CustomExtension, PublicKeyData};
+use rcgen::{CustomExtension, KeyIdMethod, PublicKeyData};
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::ParsedExtension;
-use x509_parser::oid_registry::OID_X509_EXT_NAME_CONSTRAINTS;
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
-use super::alternative::is_dns_name;
+use super::constraints::forbidden_common_name;
 use super::keyfile::{KeyType, PrivateKey};
 use super::pem;
 use super::problem::AuthorityProblem;
 use super::profile::{AuthorityProfile, LeafProfile, Validity};
-use super::signing::{Signer, is_signed_by};
+use super::signing::{Signer, is_signed_by, key_identifier};
 use super::verify::{certificates, verify_chain};
 use crate::clock::WallTime;
-use crate::identity::{CertificateFacts, SubjectAltName, sha256};
+use crate::identity::CertificateFacts;
 
 /// A CA with its key: what signs.
 #[derive(Debug)]
@@ -29,7 +28,6 @@ pub struct Authority {
     key_id: Vec<u8>,
     signs_crls: bool,
     path_length: Option<u32>,
-    is_constrained: bool,
 }
 
 /// What is taken over from another certificate as it is.
@@ -63,7 +61,9 @@ impl Authority {
     /// # Errors
     /// When signing fails.
     pub fn create(profile: &AuthorityProfile, key: PrivateKey, now: WallTime) -> Result<Self, AuthorityProblem> {
-        let certificate = profile.parameters(profile.validity.window(now))?.self_signed(key.pair())?;
+        let mut parameters = profile.parameters(profile.validity.window(now))?;
+        parameters.key_identifier_method = KeyIdMethod::PreSpecified(key_identifier(key.public_bits()));
+        let certificate = parameters.self_signed(key.pair())?;
         Self::assemble(&[certificate.der().clone()], key)
     }
 
@@ -111,15 +111,12 @@ impl Authority {
         };
         let cross_signed = bundled.iter().find(cross_signed);
         above.extend(cross_signed.map(|certificate| CertificateDer::from(certificate.as_raw().to_vec())));
-        // Without an identifier of its own it gets the one rcgen derives (RFC 7093 section 2, method 1).
-        let derived = || sha256(&key.public_key_info()).into_iter().take(20).collect();
-        let key_id = subject_key_id(issuing).unwrap_or_else(derived);
+        let key_id = subject_key_id(issuing).unwrap_or_else(|| key_identifier(key.public_bits()));
         let signs_crls = issuing.key_usage().ok().flatten().is_none_or(|usage| usage.value.crl_sign());
         let constraints = issuing.basic_constraints().ok().flatten();
         let path_length = constraints.and_then(|constraints| constraints.value.path_len_constraint);
-        let is_constrained = issuing.iter_extensions().any(|extension| extension.oid == OID_X509_EXT_NAME_CONSTRAINTS);
         let (facts, subject) = (facts.clone(), issuing.subject().as_raw().to_vec());
-        Ok(Self { certificate, above, key, facts, subject, key_id, signs_crls, path_length, is_constrained })
+        Ok(Self { certificate, above, key, facts, subject, key_id, signs_crls, path_length })
     }
 
     /// That the CA is valid now.
@@ -152,39 +149,14 @@ impl Authority {
         now: WallTime,
     ) -> Result<Leaf, AuthorityProblem> {
         let (window, cut_short) = self.window(profile.validity, now)?;
-        let der = self.signer().certificate(&profile.parameters(window)?, public_key, subject)?.into();
+        let parameters = profile.parameters(window, public_key.algorithm())?;
+        let der = self.signer().certificate(&parameters, public_key, subject)?.into();
         verify_chain(&der, &[], &[&self.certificate], profile.usage, window.0).map_err(AuthorityProblem::Refused)?;
         let (_, parsed) =
             X509Certificate::from_der(&der).map_err(|error| AuthorityProblem::Malformed(error.to_string()))?;
+        self.check_common_name(&parsed)?;
         let facts = CertificateFacts::from_parsed(&parsed, &der);
-        self.check_common_name(profile, &parsed, public_key, window)?;
         Ok(Leaf { pem: self.with_chain(&der), der, facts, cut_short })
-    }
-
-    /// OpenSSL holds the common name of who has no DNS name against the CA's name constraints, as RFC 6125 once had
-    /// clients read it.
-    fn check_common_name(
-        &self,
-        profile: &LeafProfile,
-        leaf: &X509Certificate<'_>,
-        public_key: &impl PublicKeyData,
-        window: (WallTime, WallTime),
-    ) -> Result<(), AuthorityProblem> {
-        let is_dns = |name: &SubjectAltName| matches!(name, SubjectAltName::Dns(_));
-        if !self.is_constrained || profile.names.iter().any(is_dns) {
-            return Ok(());
-        }
-        for name in leaf.subject().iter_common_name().filter_map(|name| name.as_str().ok()) {
-            if !name.contains('.') || !is_dns_name(name) {
-                continue;
-            }
-            let names = vec![SubjectAltName::Dns(name.to_owned())];
-            let probe = LeafProfile { names, ..profile.clone() };
-            let probe = self.signer().certificate(&probe.parameters(window)?, public_key, None)?.into();
-            verify_chain(&probe, &[], &[&self.certificate], profile.usage, window.0)
-                .map_err(|_| AuthorityProblem::CommonName(name.to_owned()))?;
-        }
-        Ok(())
     }
 
     /// Issues a CA below this one, or for another CA's name and key.
@@ -209,7 +181,17 @@ impl Authority {
         if !is_signed_by(&der, &self.key.public_key_info()) {
             return Err(AuthorityProblem::Refused(webpki::Error::InvalidSignatureForPublicKey));
         }
+        let (_, parsed) =
+            X509Certificate::from_der(&der).map_err(|error| AuthorityProblem::Malformed(error.to_string()))?;
+        self.check_common_name(&parsed)?;
         Ok((der.into(), cut_short))
+    }
+
+    fn check_common_name(&self, issued: &X509Certificate<'_>) -> Result<(), AuthorityProblem> {
+        let issuers = std::iter::once(&self.certificate).chain(&self.above);
+        let parsed = issuers.filter_map(|der| X509Certificate::from_der(der).ok());
+        let issuers: Vec<_> = parsed.map(|(_, issuer)| issuer).collect();
+        forbidden_common_name(issued, &issuers).map_or(Ok(()), |name| Err(AuthorityProblem::CommonName(name)))
     }
 
     /// When what is issued now is valid, and whether that is less than was asked for.

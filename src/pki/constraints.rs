@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 
 use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, NameConstraints as Rules};
 
 use super::alternative::is_dns_name;
 
@@ -72,6 +74,46 @@ pub(super) fn extension(constraints: &[Constraint]) -> Option<NameConstraints> {
     };
     (!constraints.is_empty())
         .then(|| NameConstraints { permitted_subtrees: those(true), excluded_subtrees: those(false) })
+}
+
+/// The common name of what was issued, where other verifiers would refuse the certificate for it.
+///
+/// In a certificate without a DNS name, OpenSSL and GnuTLS hold a leaf's common name against the DNS rules of every CA
+/// above it if it reads as a host name, and Java a CA's, against those of the CAs between it and the root.
+pub(super) fn forbidden_common_name(issued: &X509Certificate<'_>, above: &[X509Certificate<'_>]) -> Option<String> {
+    let names = issued.subject_alternative_name().ok().flatten();
+    let has_host = |name: &GeneralName<'_>| matches!(name, GeneralName::DNSName(_));
+    if names.is_some_and(|names| names.value.general_names.iter().any(has_host)) {
+        return None;
+    }
+    let reads_as_host = |text: &&str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if issued.is_ca() { is_dns_name(text) } else { text.contains('.') && text.bytes().all(plain) }
+    };
+    let asked = |issuer: &&X509Certificate<'_>| !(issued.is_ca() && issuer.subject() == issuer.issuer());
+    let refuses = |issuer: &X509Certificate<'_>, host: &str| {
+        issuer.name_constraints().ok().flatten().is_some_and(|rules| !allows_host(rules.value, host))
+    };
+    let hosts = issued.subject().iter_common_name().filter_map(|name| name.as_str().ok()).filter(reads_as_host);
+    let mut forbidden = hosts.filter(|host| above.iter().filter(asked).any(|issuer| refuses(issuer, host)));
+    forbidden.next().map(str::to_owned)
+}
+
+/// Whether the DNS rules permit this host.
+fn allows_host(rules: &Rules<'_>, host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    let covers = |rule: &str| {
+        let rule = rule.trim_start_matches('.').to_ascii_lowercase();
+        let before = host.strip_suffix(&rule);
+        rule.is_empty() || before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    };
+    let domain = |subtree: &x509_parser::extensions::GeneralSubtree<'_>| match subtree.base {
+        GeneralName::DNSName(domain) => Some(covers(domain)),
+        _ => None,
+    };
+    let permitted: Vec<bool> = rules.permitted_subtrees.iter().flatten().filter_map(domain).collect();
+    let excluded = rules.excluded_subtrees.iter().flatten().filter_map(domain).any(|covered| covered);
+    (permitted.is_empty() || permitted.contains(&true)) && !excluded
 }
 
 /// Bits behind the prefix are cleared: strict verifiers refuse a network with bits there.

@@ -7,6 +7,7 @@ use rcgen::SubjectPublicKeyInfo;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
+use x509_parser::x509::X509Name;
 
 use super::alternative::parse_alternative_name;
 use super::change::Access;
@@ -21,6 +22,7 @@ use super::request::{Issued, Overwrite};
 use super::session::Lists;
 use super::signing::is_signed_by;
 use super::store::{Store, refuse_existing};
+use super::subject::subject_problem;
 use crate::identity::{SubjectAltName, distinguished_name};
 
 /// A longer subject is no name.
@@ -44,6 +46,9 @@ pub enum CsrProblem {
     /// A subject that no certificate should carry.
     #[error("has a subject that cannot be taken over: it is empty, too long, or the CA's own")]
     Subject,
+    /// Something in the subject that no certificate should carry.
+    #[error("has a subject that cannot be taken over: {0}")]
+    Attribute(String),
     /// It is for the CA's own key.
     #[error("is for the CA's own key")]
     AuthorityKey,
@@ -200,6 +205,12 @@ impl Store {
         let empty = request.subject.len() <= 2;
         if signed_as.subject.is_none() && (empty || request.subject.len() > LONGEST_SUBJECT || request.subject == own) {
             return Err(Error::Request(CsrProblem::Subject));
+        }
+        if signed_as.subject.is_none()
+            && let Ok((_, taken)) = X509Name::from_der(&request.subject)
+            && let Some(problem) = subject_problem(&taken, &names)
+        {
+            return Err(Error::Request(CsrProblem::Attribute(problem)));
         }
         let subject = signed_as.subject.clone();
         let raw = subject.is_none().then_some(request.subject.as_slice());

@@ -38,6 +38,7 @@ mod rotate;
 mod session;
 mod signing;
 mod store;
+mod subject;
 mod verify;
 
 pub use adopt::{Adopted, ListProblem};

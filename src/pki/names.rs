@@ -82,6 +82,13 @@ impl AttributeText {
         Self(format!("{short} root"))
     }
 
+    /// The name of a CA that is filed under this one. It does not read as a host name, which Java would hold against the
+    /// name constraints of the CAs above it.
+    pub fn below(name: &EntryName) -> Self {
+        let short: String = name.0.chars().take(LONGEST_ATTRIBUTE - 3).collect();
+        Self(format!("{short} CA"))
+    }
+
     /// The name of a server none of whose names is short enough.
     pub(super) fn gateway() -> Self {
         Self("gateway".to_owned())

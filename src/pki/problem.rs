@@ -46,9 +46,10 @@ pub enum AuthorityProblem {
          refuse it. Make a new CA: gateway certs init"
     )]
     UnknownCritical(String),
-    /// A common name that counts as a DNS name where there is no other.
+    /// Others would take its common name for a host that this CA may not name.
     #[error(
-        "has name constraints, and the common name {0} is outside of them: with --san, give the client a DNS name inside"
+        "may not issue this certificate: it has no DNS name, so other programs take its common name {0:?} for one, and \
+         that is not within the name constraints; give it another (--cn)"
     )]
     CommonName(String),
     /// In a bundle, and neither the CA nor above it.

@@ -3,7 +3,7 @@
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
-    KeyUsagePurpose, SanType, SerialNumber,
+    KeyUsagePurpose, PKCS_RSA_SHA256, PKCS_RSA_SHA384, PKCS_RSA_SHA512, SanType, SerialNumber, SignatureAlgorithm,
 };
 
 use super::constraints::{Constraint, extension};
@@ -14,6 +14,9 @@ use crate::identity::SubjectAltName;
 
 /// How far back a certificate's validity begins, in seconds: the clocks of those who check it may be behind.
 pub(super) const BACKDATE_SECONDS: i64 = -300;
+
+/// By each of these rcgen may know an RSA key.
+const RSA: [&SignatureAlgorithm; 3] = [&PKCS_RSA_SHA256, &PKCS_RSA_SHA384, &PKCS_RSA_SHA512];
 
 /// What a leaf is for. It decides the extended key usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,12 +94,21 @@ impl AuthorityProfile {
 }
 
 impl LeafProfile {
-    pub(super) fn parameters(&self, window: (WallTime, WallTime)) -> Result<CertificateParams, rcgen::Error> {
+    /// For a key of this kind.
+    pub(super) fn parameters(
+        &self,
+        window: (WallTime, WallTime),
+        kind: &SignatureAlgorithm,
+    ) -> Result<CertificateParams, rcgen::Error> {
         let mut parameters = parameters(&self.subject, window)?;
         // Written out although it is the default: a certificate without basicConstraints gets no key identifier here,
         // and old verifiers take it for whatever they like.
         parameters.is_ca = IsCa::ExplicitNoCa;
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        // NSS takes no RSA server without it, whatever the key exchange.
+        if self.usage == Usage::Server && RSA.contains(&kind) {
+            parameters.key_usages.push(KeyUsagePurpose::KeyEncipherment);
+        }
         parameters.extended_key_usages = vec![match self.usage {
             Usage::Server => ExtendedKeyUsagePurpose::ServerAuth,
             Usage::Client => ExtendedKeyUsagePurpose::ClientAuth,

@@ -298,12 +298,12 @@ pub(super) fn refuse_existing(places: &[&PathBuf], overwrite: Overwrite) -> Resu
     Ok(())
 }
 
-/// Clients compare the alternative names; the common name is for people. A DNS name may be longer than a common name.
+/// Clients compare the alternative names; the common name is for people. A DNS name may be longer than a common name,
+/// and an address is none: OpenSSL takes one there for a host that a CA with name constraints may not name.
 pub fn server_common_name(names: &[SubjectAltName]) -> AttributeText {
     let text = |name: &SubjectAltName| match name {
         SubjectAltName::Dns(name) => name.parse().ok(),
-        SubjectAltName::Ip(address) => address.to_string().parse().ok(),
-        SubjectAltName::Uri(_) | SubjectAltName::Email(_) => None,
+        SubjectAltName::Ip(_) | SubjectAltName::Uri(_) | SubjectAltName::Email(_) => None,
     };
     names.iter().find_map(text).unwrap_or_else(AttributeText::gateway)
 }

@@ -188,8 +188,8 @@ const fn server_sentence(reason: Reason) -> &'static str {
         Reason::UnknownIssuer => "No trusted CA is above it, or an intermediate certificate is missing from the file.",
         Reason::BadSignature => "A signature in the chain does not verify.",
         Reason::InvalidChain => {
-            "The chain breaks a rule: name constraints, path length, a CA certificate used as leaf, or an unknown \
-             critical extension."
+            "The chain breaks a rule: name constraints, path length, a CA certificate used as leaf, an issuer that may \
+             not issue, or an unknown critical extension."
         }
         Reason::Revoked => "The certificate, or one above it, has been revoked.",
         Reason::RevocationUnknown => "No current revocation list says whether the certificate is revoked.",

@@ -1,6 +1,6 @@
 //! Whom a route lets in, and what its rules say of a certificate.
 
-use super::rule::Rule;
+use super::rule::{Extent, Rule, Told};
 use crate::identity::CertificateFacts;
 
 /// Whom a route lets in.
@@ -61,4 +61,28 @@ impl Rules {
         let Some(allow) = allow else { return Verdict::AllowedWithoutList };
         allow.iter().position(|rule| rule.matches(facts)).map_or(Verdict::NotListed, Verdict::AllowedBy)
     }
+
+    /// Whether the certificate of which `facts` are known to this extent is let in; `None` when that does not tell.
+    pub fn lets_in(&self, facts: &CertificateFacts, extent: Extent) -> Option<bool> {
+        let is_denied = any(&self.deny, facts, extent);
+        let is_listed = self.allow.as_ref().map_or(Some(true), |allow| any(allow, facts, extent));
+        match (is_denied, is_listed) {
+            (Some(true), _) | (_, Some(false)) => Some(false),
+            (Some(false), Some(true)) => Some(true),
+            (None, _) | (_, None) => None,
+        }
+    }
+}
+
+/// Whether one of the rules matches.
+fn any(rules: &[Rule], facts: &CertificateFacts, extent: Extent) -> Option<bool> {
+    let mut any = Some(false);
+    for rule in rules {
+        match rule.told(facts, extent) {
+            Told::Matches => return Some(true),
+            Told::Misses => {}
+            Told::Unknown => any = None,
+        }
+    }
+    any
 }

@@ -10,7 +10,7 @@ mod tried;
 
 pub use access::{Access, Rules, Verdict};
 pub use pattern::{DnsPattern, EmailPattern, PatternError, UriPattern};
-pub use rule::{Condition, Key, Rule, ValueError};
+pub use rule::{Condition, Extent, Key, Known, Rule, Told, ValueError};
 pub use tried::{Difference, Tried};
 
 use std::sync::Arc;
@@ -56,6 +56,16 @@ fn refusal(access: &Access, client: &ClientCert, allow: Option<&[Rule]>) -> Opti
     };
     let verdict = rules.verdict_with(facts, allow.or(rules.allow.as_deref()));
     (!verdict.lets_in()).then_some(Reason::NotAllowed)
+}
+
+/// What [`decide`] comes to for a client of whose certificate only this much is known; `None` when that does not tell.
+pub fn foretell(access: &Access, client: &ClientCert, extent: Extent) -> Option<Result<(), Reason>> {
+    match (access, client.verified()) {
+        (Access::Certificate(rules), Some(facts)) => {
+            rules.lets_in(facts, extent).map(|lets_in| if lets_in { Ok(()) } else { Err(Reason::NotAllowed) })
+        }
+        _ => Some(decide(access, Facts { client }).map(drop)),
+    }
 }
 
 #[cfg(test)]

@@ -335,6 +335,33 @@ mod tests {
         }
 
         #[test]
+        fn an_exact_name_matches_itself_in_any_letters_and_nothing_else(
+            name in "[a-z]{1,3}(\\.[a-z]{1,3}){0,2}", other in "[a-zA-Z]{1,3}(\\.[a-zA-Z]{1,3}){0,2}", upper in any::<bool>()
+        ) {
+            let spelled = if upper { name.to_ascii_uppercase() } else { name.clone() };
+            prop_assert!(dns(&name, &spelled) && dns(&spelled, &name));
+            prop_assert_eq!(dns(&name, &other), name == other.to_ascii_lowercase());
+            let before = format!("a{name}");
+            let below = format!("a.{name}");
+            prop_assert!(!dns(&name, &before) && !dns(&name, &below) && !dns(&below, &name));
+        }
+
+        #[test]
+        fn a_mail_star_is_one_plain_local_part(local in "[a-zA-Z.@*\"\\\\ \u{0}\u{e9}+_-]{0,8}", upper in any::<bool>()) {
+            let domain = if upper { "EXAMPLE.com" } else { "example.com" };
+            let address = format!("{local}@{domain}");
+            let expected = !local.is_empty()
+                && local.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'+-/=?^_`{|}~.".contains(c));
+            prop_assert_eq!(email("*@example.com", &address), expected);
+            let beside = format!("{address}.evil");
+            prop_assert!(!email("*@example.com", &beside));
+            if expected {
+                let other = format!("x{address}");
+                prop_assert!(email(&address, &address) && !email(&address, &other));
+            }
+        }
+
+        #[test]
         fn no_name_panics(text in any::<String>(), name in any::<String>()) {
             let _ = DnsPattern::parse(&text).map(|pattern| pattern.matches(&name));
             let _ = UriPattern::parse(&text).map(|pattern| pattern.matches(&name));

@@ -2,6 +2,10 @@
 //!
 //! Read once, when the configuration is; to match allocates nothing.
 
+mod told;
+
+pub use told::{Extent, Known, Told};
+
 use std::fmt;
 
 use ipnet::IpNet;
@@ -287,11 +291,15 @@ impl Matcher {
 }
 
 fn only_uri(facts: &CertificateFacts) -> Option<&str> {
-    let mut uris = facts.subject_alt_names.iter().filter_map(|name| match name {
+    let mut uris = uris(facts);
+    uris.next().filter(|_| uris.next().is_none())
+}
+
+fn uris(facts: &CertificateFacts) -> impl Iterator<Item = &str> {
+    facts.subject_alt_names.iter().filter_map(|name| match name {
         SubjectAltName::Uri(uri) => Some(uri.as_str()),
         _ => None,
-    });
-    uris.next().filter(|_| uris.next().is_none())
+    })
 }
 
 fn network(text: &str) -> Result<IpNet, ValueError> {

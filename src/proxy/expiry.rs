@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::record::{LONGEST_TEXT, cut_to};
+use super::record::cut_to;
 use crate::clock::WallTime;
 use crate::identity::CertificateFacts;
+use crate::telemetry::LONGEST_TEXT;
 
 /// Tells a client in how many seconds its certificate ends.
 pub(super) static EXPIRES_IN: HeaderName = HeaderName::from_static("x-client-certificate-expires-in");

@@ -64,7 +64,7 @@ enum Form {
     Text,
 }
 
-const FORMS: [(&str, Form); 7] = [
+const FORMS: [(&str, Form); 8] = [
     ("*/*", Form::Problem),
     ("application/json", Form::Problem),
     ("application/problem+json", Form::Problem),
@@ -72,6 +72,7 @@ const FORMS: [(&str, Form); 7] = [
     ("text/html", Form::Html),
     ("application/xhtml+xml", Form::Html),
     ("text/plain", Form::Text),
+    ("text/*", Form::Text),
 ];
 
 /// The form with the greatest weight in `Accept` (RFC 9110 section 12.5.1); JSON where the client does not care.
@@ -82,8 +83,9 @@ fn preferred(headers: &HeaderMap) -> Form {
             let mut parts = range.split(';').map(str::trim);
             let range = parts.next().unwrap_or_default();
             let Some((_, form)) = FORMS.iter().find(|(name, _)| range.eq_ignore_ascii_case(name)) else { continue };
-            let weight =
-                parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0));
+            let weight = parts
+                .find_map(|part| part.strip_prefix(['q', 'Q'])?.strip_prefix('='))
+                .map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0));
             // Thousandths, as the header has them.
             let weight = (weight.clamp(0.0, 1.0) * 1000.0) as u16;
             if weight > best.0 {
@@ -112,6 +114,8 @@ mod tests {
             ("text/html;q=0", Form::Problem),
             ("image/png", Form::Problem),
             ("text/html;q=x", Form::Problem),
+            ("text/*", Form::Text),
+            ("text/html;Q=0.5, text/plain;q=0.6", Form::Text),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());

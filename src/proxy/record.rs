@@ -18,16 +18,11 @@ use super::snapshot::Snapshot;
 use crate::drain::Phase;
 use crate::identity::CertificateFacts;
 use crate::policy::Difference;
-use crate::telemetry::RequestLine;
+use crate::telemetry::{LONGEST_HOST, LONGEST_METHOD, LONGEST_PATH, LONGEST_TEXT, RequestLine};
 use crate::upstream::Cluster;
 
 /// nginx's status for a client that left before its answer; none was sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
-/// Bytes of a path, and of what a certificate or client says, that are worth logging. Together with their escapes
-/// they keep a line under 16 KiB.
-const LONGEST_PATH: usize = 2 * 1024;
-pub(super) const LONGEST_TEXT: usize = 1024;
-const LONGEST_HOST: usize = 256;
 
 /// Who broke an answer off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,7 +250,7 @@ impl Record {
                 .as_ref()
                 .and_then(|client| client.subject_alt_names.as_deref())
                 .map(|names| cut_to(names, LONGEST_TEXT)),
-            method: cut_to(self.method.as_str(), 64),
+            method: cut_to(self.method.as_str(), LONGEST_METHOD),
             host: host.map(|host| cut_to(host, LONGEST_HOST)),
             path: cut_to(self.uri.path(), LONGEST_PATH),
             protocol: match self.version {

@@ -3,11 +3,14 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 
 use super::settings::{LogFormat, Settings};
 use super::sink::LogSink;
@@ -16,6 +19,16 @@ use crate::clock::Clock;
 
 /// Docker and FireLens split lines at 16 KiB.
 pub const LONGEST_LINE: usize = 16 * 1024;
+/// Bytes of a path, a host, a method, and of each thing that a certificate says, that are worth logging. Together with
+/// their escapes they keep a line under [`LONGEST_LINE`]. Who reads a log takes a field of this length for one that was
+/// cut.
+pub const LONGEST_PATH: usize = 2 * 1024;
+/// See [`LONGEST_PATH`].
+pub const LONGEST_HOST: usize = 256;
+/// See [`LONGEST_PATH`].
+pub const LONGEST_METHOD: usize = 64;
+/// See [`LONGEST_PATH`].
+pub const LONGEST_TEXT: usize = 1024;
 
 thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -162,7 +175,7 @@ impl Log {
             });
             // The object of the fields goes on where this one is.
             let joint = line.len();
-            let written = serde_json::to_writer(&mut *line, fields);
+            let written = fields.serialize(&mut Serializer::with_formatter(&mut *line, Visible));
             if let Some(brace) = line.get_mut(joint) {
                 *brace = b',';
             }
@@ -181,6 +194,34 @@ impl Log {
     }
 }
 
+/// JSON in which every character shows itself. JSON itself has only the first control characters of ASCII escaped; a
+/// terminal obeys those of Latin-1, too, and others turn around what stands beside them.
+struct Visible;
+
+impl Formatter for Visible {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        // Nearly every one.
+        if fragment.bytes().all(|byte| byte < 0x7f) {
+            return writer.write_all(fragment.as_bytes());
+        }
+        let mut rest = fragment;
+        while let Some((index, character)) = rest.char_indices().find(|(_, character)| is_hidden(*character)) {
+            let (before, hidden) = rest.split_at(index);
+            write!(writer, "{before}\\u{:04x}", u32::from(character))?;
+            rest = hidden.get(character.len_utf8()..).unwrap_or_default();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+/// Control characters that JSON leaves as they are, ends of lines and paragraphs, and what changes the direction of text.
+const fn is_hidden(character: char) -> bool {
+    matches!(
+        character,
+        '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
 /// The line that tells of lost lines.
 pub fn loss_line(format: LogFormat, clock: &Clock, count: u64) -> Vec<u8> {
     with_rfc3339(clock.now(), |time| match format {
@@ -190,4 +231,39 @@ pub fn loss_line(format: LogFormat, clock: &Clock, count: u64) -> Vec<u8> {
         LogFormat::Text => format!("{time} WARN  {count} log lines were dropped because nobody read them\n"),
     })
     .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(text: &str) -> String {
+        let mut json = Vec::new();
+        text.serialize(&mut Serializer::with_formatter(&mut json, Visible)).unwrap();
+        String::from_utf8(json).unwrap()
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        for (text, expected) in [
+            ("plain", "\"plain\""),
+            ("\u{e9}\u{1f600}", "\"\u{e9}\u{1f600}\""),
+            ("a\u{9b}31m\u{202e}b\u{2028}", "\"a\\u009b31m\\u202eb\\u2028\""),
+            ("\u{85}\"\u{1}\u{2066}", "\"\\u0085\\\"\\u0001\\u2066\""),
+        ] {
+            assert_eq!(written(text), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_reads_back_to_itself(text in "[a-c\"\\\\\u{0}\u{7f}-\u{9f}\u{e9}\u{2028}-\u{202e}]{0,12}|.{0,12}") {
+            let json = written(&text);
+            prop_assert!(!json.chars().any(|character| character.is_control() || is_hidden(character)), "{}", json);
+            let read: String = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(read, text);
+        }
+    }
 }

@@ -6,7 +6,9 @@ mod sink;
 mod subscriber;
 mod time;
 
-pub use log::{ConnectionLine, LONGEST_LINE, Log, RequestLine, loss_line};
+pub use log::{
+    ConnectionLine, LONGEST_HOST, LONGEST_LINE, LONGEST_METHOD, LONGEST_PATH, LONGEST_TEXT, Log, RequestLine, loss_line,
+};
 pub use settings::{LogFormat, Settings};
 pub use sink::{LogSink, LogWriter};
 pub use subscriber::install;

@@ -58,6 +58,13 @@ impl DenyList {
         }
         self.fingerprints.contains(digest(&SHA256, certificate).as_ref())
     }
+
+    /// The same by what a log says of a certificate, both in hex.
+    pub(super) fn names(&self, serial: Option<&str>, sha256: Option<&str>) -> bool {
+        let fingerprint = sha256.and_then(bytes).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        serial.and_then(bytes).is_some_and(|serial| self.serials.contains(&serial))
+            || fingerprint.is_some_and(|fingerprint| self.fingerprints.contains(&fingerprint))
+    }
 }
 
 /// The bytes that hex digits stand for, with or without colons between them. A leading zero may be missing.
@@ -95,6 +102,10 @@ mod tests {
         }
         assert!(list.has(&[9], b"a certificate"));
         assert!(!list.has(&[9], b"another"));
+        assert!(list.names(Some("01ABCD"), None) && list.names(Some("ABC"), Some("")) && list.names(None, Some(&hex)));
+        assert!(list.names(Some("09"), Some(&hex.to_ascii_lowercase())) && list.names(Some("00"), None));
+        assert!(!list.names(Some("09"), Some(&"12".repeat(32))) && !list.names(Some("x"), Some("y")));
+        assert!(!list.names(None, None));
         assert_eq!(DenyList::parse("denied.txt", b"").unwrap().len(), 0);
     }
 

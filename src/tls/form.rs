@@ -39,6 +39,10 @@ pub(super) fn check(der: &[u8], place: Place) -> Result<(), webpki::Error> {
             ParsedExtension::KeyUsage(usage) if place == Place::Leaf && usage.key_cert_sign() => {
                 return Err(webpki::Error::EndEntityUsedAsCa);
             }
+            // Section 6.1.4 (n): nor does an authority whose key is for something else.
+            ParsedExtension::KeyUsage(usage) if place == Place::Intermediate && !usage.key_cert_sign() => {
+                return Err(webpki::Error::EndEntityUsedAsCa);
+            }
             ParsedExtension::ParseError { .. } if extension.oid == OID_PKIX_AUTHORITY_INFO_ACCESS => {
                 return Err(webpki::Error::MalformedExtensions);
             }

@@ -57,6 +57,11 @@ impl HostTrust {
         self.profiles.get(self.profile(host).number())?.as_deref()
     }
 
+    /// Whether two hosts belong to the same profile.
+    pub fn is_one_profile(&self, one: Option<&Host>, other: Option<&Host>) -> bool {
+        self.profile(one) == self.profile(other)
+    }
+
     /// Who is trusted for a host in what is only tried; `None` where that is as in [`HostTrust::of`].
     pub fn shadow_of(&self, host: Option<&Host>) -> Option<&TrustStore> {
         self.shadows.get(self.profile(host).number())?.as_deref()

@@ -40,19 +40,24 @@ impl TlsProfile {
     /// those of the profile.
     ///
     /// # Errors
-    /// [`Error`], the first that is met. A missing, empty or garbled trust store is an error, never an open door.
-    pub(super) fn build(settings: &Settings, names: &[HostPattern], shared: &mut Shared<'_>) -> Result<Self, Error> {
+    /// [`Error`], the first of the server's own certificates and the first of what is asked of clients. A missing, empty
+    /// or garbled trust store is an error, never an open door.
+    pub(super) fn build(
+        settings: &Settings,
+        names: &[HostPattern],
+        shared: &mut Shared<'_>,
+    ) -> Result<Self, Vec<Error>> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let Certificates { resolver, facts, warnings } = Certificates::open(&settings.certificates, &provider)?;
-        let (trust, shadow, rejects) = match &settings.client_auth {
-            ClientAuth::Off => (None, None, false),
-            ClientAuth::Asked(Asked { invalid, trust, shadow, .. }) => {
-                let shadow = shadow.as_ref().map(|shadow| shared.trust(shadow)).transpose()?;
-                (Some(shared.trust(trust)?), shadow, *invalid == Unfit::Reject)
-            }
-        };
+        let certificates = Certificates::open(&settings.certificates, &provider);
+        let (certificates, Trusted { trust, shadow, rejects }) =
+            match (certificates, shared.asked(&settings.client_auth)) {
+                (Ok(certificates), Ok(trusted)) => (certificates, trusted),
+                (certificates, trusted) => return Err(certificates.err().into_iter().chain(trusted.err()).collect()),
+            };
+        let Certificates { resolver, facts, warnings } = certificates;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(versions(settings.min_version))?;
+            .with_protocol_versions(versions(settings.min_version))
+            .map_err(|error| vec![Error::from(error)])?;
         let builder = match (&trust, &settings.client_auth) {
             (Some(trust), ClientAuth::Asked(asked)) => {
                 let verifier = PossessionVerifier::new(&provider, trust, asked.absent, asked.invalid, shared.clock);
@@ -142,7 +147,22 @@ pub(super) struct Shared<'a> {
     pub(super) trust: Vec<(TrustSettings, Arc<TrustStore>)>,
 }
 
+/// Whom a profile trusts.
+struct Trusted {
+    trust: Option<Arc<TrustStore>>,
+    shadow: Option<Arc<TrustStore>>,
+    rejects: bool,
+}
+
 impl Shared<'_> {
+    fn asked(&mut self, client_auth: &ClientAuth) -> Result<Trusted, Error> {
+        let ClientAuth::Asked(Asked { invalid, trust, shadow, .. }) = client_auth else {
+            return Ok(Trusted { trust: None, shadow: None, rejects: false });
+        };
+        let shadow = shadow.as_ref().map(|shadow| self.trust(shadow)).transpose()?;
+        Ok(Trusted { trust: Some(self.trust(trust)?), shadow, rejects: *invalid == Unfit::Reject })
+    }
+
     fn trust(&mut self, settings: &TrustSettings) -> Result<Arc<TrustStore>, Error> {
         if let Some((_, store)) = self.trust.iter().find(|(known, _)| known == settings) {
             return Ok(Arc::clone(store));

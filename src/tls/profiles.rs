@@ -49,7 +49,7 @@ impl TlsProfiles {
     /// the configuration before, are kept. `clock` is for certificates that are judged in the handshake.
     ///
     /// # Errors
-    /// Of each profile the first [`Error`].
+    /// Of each profile the first [`Error`] of its certificates and the first of what it asks of clients.
     pub fn build(settings: &ProfileSettings, previous: Option<&Self>, clock: &Clock) -> Result<Self, Vec<Error>> {
         let ProfileSettings { fallback, named: settings, tickets } = settings;
         let mut errors = Vec::new();
@@ -60,11 +60,11 @@ impl TlsProfiles {
         let mut shared = Shared { keys, clock, trust: Vec::new() };
         let mut names = HostMap::default();
         let mut named = Vec::new();
-        let fallback = TlsProfile::build(fallback, &[], &mut shared).map_err(|error| errors.push(error)).ok();
+        let fallback = TlsProfile::build(fallback, &[], &mut shared).map_err(|more| errors.extend(more)).ok();
         for (index, one) in settings.iter().enumerate() {
             match TlsProfile::build(&one.profile, &one.names, &mut shared) {
                 Ok(profile) => named.push(profile),
-                Err(error) => errors.push(error),
+                Err(more) => errors.extend(more),
             }
             for name in &one.names {
                 names.insert(name, ProfileId(index + 1));

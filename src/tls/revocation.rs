@@ -77,6 +77,11 @@ impl Revocation {
         self.denied.len()
     }
 
+    /// Whether the operator's own list has a certificate, by what a log says of it.
+    pub(super) fn denies(&self, serial: Option<&str>, sha256: Option<&str>) -> bool {
+        self.denied.names(serial, sha256)
+    }
+
     /// Whether the path may be believed, and how long that holds; `links` are its certificates below the anchor.
     pub(super) fn check<'a>(
         &self,

@@ -174,6 +174,12 @@ impl TrustStore {
         self.revocation.denied()
     }
 
+    /// Whether the operator's own list refuses a certificate of which only this is known, both in hex. No verdict: that
+    /// takes the certificate.
+    pub fn denies(&self, serial: Option<&str>, sha256: Option<&str>) -> bool {
+        self.revocation.denies(serial, sha256)
+    }
+
     /// What an operator should know of anchors and revocation lists, apart from their age: one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let foreign = self.revocation.lists().iter().filter(|list| !self.issuer_of(list));

@@ -59,6 +59,32 @@ fn path_length_and_name_constraints_hold() {
     constrained.refuse(2, ["init", "--force", "--name-constraints", "example.com"]);
 }
 
+/// OpenSSL and GnuTLS hold a leaf's common name against rules for hosts, Java an intermediate CA's.
+#[test]
+fn a_common_name_that_others_would_refuse_is_not_issued() {
+    let sandbox = Sandbox::new();
+    sandbox.succeed(["init", "--name-constraints", "dns:example.com", "exclude:dns:no.example.com", "ip:10.0.0.0/8"]);
+    let spiffe = ["--san", "spiffe://example.org/a"];
+    for name in ["a.example.org", "a.no.example.com", "10.1.2.3"] {
+        let ran = sandbox.refuse(2, [&["client", "--name", name], &spiffe[..]].concat());
+        assert!(ran.error().contains(name) && ran.error().contains("--cn"), "{ran:?}");
+        sandbox.succeed([&["client", "--name", name, "--cn", "Somebody else"], &spiffe[..]].concat());
+    }
+    for name in ["a.example.com", "A.B.Example.Com", "one-label"] {
+        sandbox.succeed([&["client", "--name", name], &spiffe[..]].concat());
+    }
+    sandbox.succeed(["client", "--name", "with-a-host", "--cn", "a.example.org", "--san", "host.example.com"]);
+
+    let free = Sandbox::with_authority();
+    free.succeed(["client", "--name", "a.example.org", "--san", "spiffe://example.org/a"]);
+    free.succeed(["intermediate", "--name", "upper", "--path-length", "1", "--name-constraints", "dns:example.com"]);
+    let upper = ["--dir", "certs/intermediates/upper"];
+    let ran = free.refuse(2, [&upper[..], &["intermediate", "--name", "lower", "--cn", "lower"]].concat());
+    assert!(ran.error().contains("\"lower\"") && ran.error().contains("--cn"), "{ran:?}");
+    let said = free.succeed([&upper[..], &["intermediate", "--name", "lower"]].concat()).out;
+    assert!(said.contains("subject: CN=lower CA\n"), "{said}");
+}
+
 #[test]
 fn with_an_offline_root_the_folder_issues_without_it() {
     let sandbox = Sandbox::new();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::process::Stdio;
 
-use super::support::Sandbox;
+use super::support::{Sandbox, tool};
 
 fn table(count: usize) -> String {
     (0..count).fold("name,cn\n".to_owned(), |mut table, number| {
@@ -45,6 +45,102 @@ fn a_table_becomes_certificates_and_a_second_run_changes_nothing() {
     let before = sandbox.snapshot();
     assert!(sandbox.succeed(["client", "--from", "clients.csv"]).out.starts_with("issued 0, skipped 4"));
     assert_eq!(sandbox.snapshot(), before);
+}
+
+#[test]
+fn each_column_says_what_it_says_and_an_empty_cell_what_the_flags_say() {
+    let sandbox = Sandbox::with_authority();
+    let table = "key_type,days,name,san,cn\n\
+                 rsa3072,30,whole,spiffe://example.org/w 10.0.0.1 w@example.com *.w.example,\"Größe, \"\"W\"\"\"\n\
+                 ,,empty,,\n\
+                 ED25519,36500,longest\n";
+    sandbox.write("clients.csv", table);
+    let flags = ["--days", "9", "--key-type", "p384", "--org", "Example Org", "--ou", "Unit"];
+    let ran = sandbox.succeed([&["client", "--from", "clients.csv"], &flags[..]].concat());
+    assert_eq!(ran.err.lines().count(), 1, "the longest ends with its CA: {ran:?}");
+    assert!(ran.err.contains("the certificate ends with its CA"), "{ran:?}");
+    for (name, kind, days, subject, names) in [
+        (
+            "whole",
+            "RSA 3072 bits",
+            Some(30),
+            "CN=Gr\\C3\\B6\\C3\\9Fe\\, \\\"W\\\",OU=Unit,O=Example Org",
+            "URI:spiffe://example.org/w,IP:10.0.0.1,EMAIL:w@example.com,DNS:*.w.example",
+        ),
+        ("empty", "ECDSA P-384", Some(9), "CN=empty,OU=Unit,O=Example Org", "DNS:empty"),
+        ("longest", "Ed25519", None, "CN=longest,OU=Unit,O=Example Org", "DNS:longest"),
+    ] {
+        let der = &sandbox.chain(&format!("certs/clients/{name}.crt"))[0];
+        let facts = mtls_gateway::identity::CertificateFacts::from_der(der).unwrap();
+        assert_eq!((facts.subject.as_str(), facts.san_text().as_str()), (subject, names));
+        let lives = facts.not_after.unix_seconds() - facts.not_before.unix_seconds();
+        // It begins five minutes ago.
+        assert!(days.is_none_or(|days| lives == days * 86_400 + 300), "{name} lives for {lives} s");
+        assert!(sandbox.succeed(["show", name]).out.contains(kind), "{name} is {kind}");
+    }
+}
+
+#[test]
+fn ten_thousand_take_one_write_of_the_index_for_each_thousand() {
+    use rustix::fs::inotify;
+    const COUNT: usize = 10_000;
+    let sandbox = Sandbox::with_authority();
+    sandbox.succeed(["client", "--name", "client-4711"]);
+    sandbox.write("clients.csv", table(COUNT));
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    // Both ends of a rename: the kernel makes one of several events in a row that are the same.
+    inotify::add_watch(&watch, sandbox.path("certs"), inotify::WatchFlags::MOVE).unwrap();
+    let writes = || {
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&watch, &mut buffer);
+        let mut names = Vec::new();
+        while let Ok(event) = events.next() {
+            names.extend(event.file_name().map(|name| name.to_string_lossy().into_owned()));
+        }
+        names.iter().filter(|name| *name == "index.json").count()
+    };
+    let told = json(&sandbox.succeed(["client", "--from", "clients.csv", "--output", "json"]).out);
+    assert_eq!(told["issued"].as_array().unwrap().len(), COUNT - 1);
+    assert_eq!(told["skipped"], serde_json::json!(["client-4711"]));
+    assert_eq!(writes(), COUNT / 1000);
+    assert_eq!(fs::read_dir(sandbox.path("certs/clients")).unwrap().count(), 2 * COUNT);
+    assert_eq!(sandbox.index()["certificates"].as_array().unwrap().len(), COUNT + 1);
+    assert!(sandbox.succeed(["client", "--from", "clients.csv"]).out.starts_with("issued 0, skipped 10000"));
+    assert_eq!(writes(), 0, "nothing is written where nothing is issued");
+}
+
+/// A terminal for standard error alone; what was written there comes out on standard output.
+const TERMINAL: &str = r#"
+import os, pty, subprocess, sys
+ours, theirs = pty.openpty()
+with open("out.txt", "wb") as out:
+    process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=out, stderr=theirs)
+os.close(theirs)
+said = b""
+try:
+    while True:
+        more = os.read(ours, 1000)
+        if not more:
+            break
+        said += more
+except OSError:
+    pass
+sys.stdout.write(said.decode())
+sys.exit(process.wait())
+"#;
+
+#[test]
+fn how_far_it_has_come_is_told_on_a_terminal_and_nowhere_else() {
+    let sandbox = Sandbox::with_authority();
+    sandbox.write("clients.csv", table(1200));
+    let gateway = env!("CARGO_BIN_EXE_gateway");
+    let arguments = ["-c", TERMINAL, gateway, "certs", "client", "--from", "clients.csv"];
+    if let Some(ran) = tool("python3", &sandbox.path(""), &arguments) {
+        assert!(ran.code == 0 && ran.out == "\r1000 of 1200\r1200 of 1200\r\n", "{ran:?}");
+        assert!(sandbox.read("out.txt").starts_with(b"issued 1200, skipped 0"));
+    }
+    let ran = sandbox.succeed(["client", "--from", "clients.csv"]);
+    assert_eq!(ran.err, "");
 }
 
 #[test]

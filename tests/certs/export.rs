@@ -88,6 +88,82 @@ fn the_bundle_and_the_der_are_what_others_read() {
     assert_eq!(ran.code, 0, "{ran:?}");
 }
 
+const PYTHON_FORMS: &str = r#"
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+except ImportError:
+    print("absent")
+    raise SystemExit
+
+def read(name):
+    return open(name, "rb").read()
+
+leaf, ca = x509.load_der_x509_certificate(read("leaf.der")), x509.load_der_x509_certificate(read("ca.der"))
+chain = x509.load_pem_x509_certificates(read("bundle.pem"))
+assert chain == [leaf, ca], chain
+assert load_pem_private_key(read("bundle.pem"), None).public_key() == leaf.public_key()
+leaf.verify_directly_issued_by(ca)
+print("read")
+"#;
+
+/// The files that other programs are given, by every one of them.
+#[test]
+fn every_reader_reads_every_form() {
+    for kind in ["p256", "rsa2048"] {
+        let sandbox = Sandbox::new();
+        sandbox.succeed(["init", "--key-type", kind]);
+        sandbox.succeed(["client", "--key-type", kind]);
+        sandbox.write("secret.txt", "changeit");
+        for (arguments, out) in [
+            (&["export", "client-1", "--pem"][..], "bundle.pem"),
+            (&["export", "client-1", "--der"], "leaf.der"),
+            (&["export", "ca", "--der"], "ca.der"),
+            (&["export", "client-1", "--p12", "--password-file", "secret.txt"], "modern.p12"),
+            (&["export", "client-1", "--p12", "--compat", "--password-file", "secret.txt"], "old.p12"),
+        ] {
+            sandbox.succeed([arguments, &["--out", out]].concat());
+        }
+        std::fs::create_dir(sandbox.path("nss")).unwrap();
+        let nss = |arguments: &[&'static str]| [&["-d", "sql:nss"], arguments].concat();
+        let cases: [(&str, Vec<&str>, &str); 18] = [
+            ("openssl", vec!["x509", "-inform", "DER", "-in", "leaf.der", "-noout", "-subject"], "CN = client-1"),
+            ("openssl", vec!["x509", "-inform", "DER", "-in", "ca.der", "-noout", "-subject"], "gateway CA"),
+            ("openssl", vec!["x509", "-in", "bundle.pem", "-noout", "-subject"], "CN = client-1"),
+            ("keytool", vec!["-printcert", "-file", "leaf.der"], "Owner: CN=client-1"),
+            ("keytool", vec!["-printcert", "-file", "ca.der"], "Owner: CN=gateway CA"),
+            ("keytool", vec!["-list", "-keystore", "modern.p12", "-storepass", "changeit"], "PrivateKeyEntry"),
+            ("keytool", vec!["-list", "-keystore", "old.p12", "-storepass", "changeit"], "PrivateKeyEntry"),
+            ("certtool", vec!["--certificate-info", "--inder", "--infile", "leaf.der"], "Subject: CN=client-1"),
+            ("certtool", vec!["--certificate-info", "--inder", "--infile", "ca.der"], "Subject: CN=gateway CA"),
+            ("certtool", vec!["--certificate-info", "--infile", "bundle.pem"], "Subject: CN=client-1"),
+            ("certtool", vec!["--key-info", "--infile", "bundle.pem"], "Public Key Info"),
+            ("certtool", vec!["--p12-info", "--inder", "--password=changeit", "--infile=modern.p12"], "client-1"),
+            ("certtool", vec!["--p12-info", "--inder", "--password=changeit", "--infile=old.p12"], "client-1"),
+            ("certutil", nss(&["-N", "--empty-password"]), ""),
+            ("certutil", nss(&["-A", "-n", "ca", "-t", "CT,C,C", "-i", "ca.der"]), ""),
+            ("certutil", nss(&["-A", "-a", "-n", "leaf", "-t", ",,", "-i", "leaf.pem"]), ""),
+            ("certutil", nss(&["-V", "-n", "leaf", "-u", "C", "-e"]), "certificate is valid"),
+            ("pk12util", nss(&["-l", "modern.p12", "-W", "changeit"]), "client-1"),
+        ];
+        // certutil takes a certificate from a file in PEM, and stumbles over a key in it.
+        let bundle = String::from_utf8(sandbox.read("bundle.pem")).unwrap();
+        let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----\n");
+        let certificates = bundle.split_at(bundle.find(begin).unwrap()).1;
+        sandbox.write("leaf.pem", certificates.split_inclusive(end).next().unwrap());
+        for (program, arguments, expected) in cases {
+            let Some(ran) = tool(program, &sandbox.path(""), &arguments) else { return };
+            assert!(ran.code == 0 && ran.out.contains(expected), "{kind}: {program} {arguments:?}: {ran:?}");
+        }
+        let Some(ran) = tool("python3", &sandbox.path(""), &["-c", PYTHON_FORMS]) else { return };
+        if ran.out.trim() == "absent" && std::env::var_os("CI").is_none() {
+            eprintln!("SKIPPED: python3 has no package cryptography here");
+            return;
+        }
+        assert_eq!(ran.out.trim(), "read", "{kind}: {ran:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_exported_is_said() {
     let sandbox = sandbox();

@@ -106,7 +106,7 @@ fn a_servers_names_are_those_that_were_asked_for() {
     let cases: [(&[&str], &str, &str); 6] = [
         (&[], "CN=localhost", "DNS:localhost,IP:127.0.0.1,IP:::1"),
         (&["--name", "api.example.com"], "CN=api.example.com", "DNS:api.example.com"),
-        (&["--name", "10.0.0.1"], "CN=10.0.0.1", "IP:10.0.0.1"),
+        (&["--name", "10.0.0.1"], "CN=gateway", "IP:10.0.0.1"),
         (
             &["--name", "api.example.com", "--san", "*.example.com", "--san", "127.0.0.1", "--san", "::1"],
             "CN=api.example.com",

@@ -1,7 +1,7 @@
 //! `gateway certs` as its users meet it: the real binary, in a fresh folder per test.
 //!
 //! Certificates that the command line cannot make (expired, foreign, crippled) come from the library and from rcgen.
-//! Tests that ask another tool (openssl, python3, keytool) say so when it is missing, and fail then if `CI` is set.
+//! Tests that ask another tool (openssl, python3, java, certtool, certutil) say so when it is missing, and fail then if `CI` is set.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +16,7 @@ mod authority;
 mod bootstrap;
 mod broken;
 mod bulk;
+mod conformance;
 mod export;
 mod force;
 mod imported;

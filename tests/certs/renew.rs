@@ -180,6 +180,29 @@ fn a_request_that_is_not_what_it_says_is_refused() {
 }
 
 #[test]
+fn a_subject_that_no_certificate_should_have_is_not_taken_over() {
+    let sandbox = Sandbox::with_authority();
+    for (subject, mask, expected) in [
+        ("/CN=a/emailAddress=a@example.com", "utf8only", "a@example.com"),
+        ("/CN=Gr\u{f6}\u{df}e", "nombstr", "form that certificates do not use any more"),
+    ] {
+        sandbox.write("x.cnf", format!("[req]\ndistinguished_name=d\nstring_mask={mask}\n[d]\n"));
+        let arguments = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-utf8"];
+        let files = ["-config", "x.cnf", "-keyout", "x.key", "-out", "x.csr", "-subj", subject];
+        let Some(ran) = tool("openssl", &sandbox.path(""), &[&arguments[..], &files].concat()) else { return };
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let ran = sandbox.refuse(2, ["sign", "x.csr", "--accept-subject"]);
+        assert!(ran.error().contains("x.csr has a subject that cannot be taken over: "), "{ran:?}");
+        assert!(ran.error().contains(expected), "{ran:?}");
+    }
+    let arguments = ["req", "-new", "-key", "x.key", "-out", "y.csr", "-subj", "/CN=a/emailAddress=a@example.com"];
+    let Some(ran) = tool("openssl", &sandbox.path(""), &arguments) else { return };
+    assert_eq!(ran.code, 0, "{ran:?}");
+    sandbox.succeed(["sign", "y.csr", "--accept-subject", "--san", "a@example.com"]);
+    assert!(sandbox.succeed(["show", "y"]).out.contains("CN=a"));
+}
+
+#[test]
 fn a_request_that_openssl_made_is_signed_and_openssl_takes_it() {
     let sandbox = Sandbox::with_authority();
     for (kind, options) in [

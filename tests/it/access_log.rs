@@ -173,6 +173,8 @@ async fn what_a_peer_sends_is_escaped_and_cut_to_size() {
         ("obs-text", b"GET /obs HTTP/1.1\r\nHost: \xff\xfe\xe9\r\n\r\n".to_vec()),
         ("method", b"A'B!#$%&*+-.^_`|~ /method HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
         ("trace", b"GET /trace HTTP/1.1\r\nHost: localhost\r\nTraceparent: 00-\"}\xff\r\n\r\n".to_vec()),
+        // As long as escapes can make it: a line that is too long is not written.
+        ("hidden", format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "\u{9b}".repeat(1023)).into_bytes()),
         ("percent", b"GET /percent%0a%0d%22%00 HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
     ] {
         let before = lines(&gateway).len();

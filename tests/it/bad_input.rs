@@ -74,6 +74,10 @@ fn bad_certificates_keys_and_trust_stores_are_named() {
     ] {
         refused(&pki, &good(&pki).replace(from.as_str(), &to), named, what);
     }
+    let two = good(&pki).replace(&key, &path(&pki.path("gone.key"))).replace(&ca, &path(&pki.path("gone-ca.crt")));
+    for named in ["gone.key", "gone-ca.crt"] {
+        refused(&pki, &two, named, "two files that are missing, told at once");
+    }
     let both = good(&pki).replace(&crt, "\"swapped\"").replace(&key, &crt).replace("\"swapped\"", &key);
     refused(&pki, &both, "server.key", "swapped");
 }

@@ -1,10 +1,12 @@
 //! What is told without a connection is what a connection gets; and a configuration that breaks its own promises is
 //! not reloaded.
 
+use std::collections::HashMap;
+
 use http::Method;
 use mtls_gateway::clock::Clock;
 use mtls_gateway::config::{self, Overrides, Source};
-use mtls_gateway::explain::{Asked, Gate};
+use mtls_gateway::explain::{Answer, Asked, Gate, Logged};
 use mtls_gateway::net::Authority;
 use mtls_gateway::tls::HostTrust;
 
@@ -86,6 +88,7 @@ async fn what_is_explained_is_what_happens() {
         &long,
     ];
     let mut compared = 0;
+    let mut by_id: HashMap<String, Answer> = HashMap::new();
     for (name, identity) in &identities {
         let client = Client::new(&pki, gateway.address);
         let client = identity.iter().fold(client, |client, identity| client.with(identity));
@@ -113,11 +116,34 @@ async fn what_is_explained_is_what_happens() {
                     let reason = answer.json()["reason"].as_str().map(str::to_owned);
                     assert_eq!(told.reason.as_deref(), reason.as_deref(), "{what}");
                 }
+                if let Some(id) = answer.header("x-request-id") {
+                    by_id.insert(id.to_owned(), told);
+                }
                 compared += 1;
             }
         }
     }
     assert_eq!(compared, 6 * 20 * 4);
+
+    // What a line of the log tells is the same, as far as it does.
+    let mut told_by_log = 0;
+    for (id, expected) in &by_id {
+        // Health checks have no line.
+        if expected.lets_in() && expected.route.is_none() {
+            continue;
+        }
+        let line = gateway.logged("request", |line| line["request_id"] == id.as_str()).await;
+        let logged = Logged::find(line.to_string().as_bytes(), id).unwrap().unwrap().explain(&gate).unwrap();
+        let log = logged.logged.unwrap();
+        assert_eq!((log.then.status, &log.then.reason), (expected.status, &expected.reason), "{line}");
+        if expected.status == 414 {
+            assert_eq!((log.now, log.untold), (None, vec!["query".to_owned()]), "{line}");
+            continue;
+        }
+        assert_eq!(log.now.as_ref(), Some(expected), "{line}");
+        told_by_log += 1;
+    }
+    assert!(told_by_log > 300, "{told_by_log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -397,3 +397,24 @@ async fn a_route_that_forwards_no_certificate_says_nothing_of_it() {
     let seen = reached(&site, &site.client, &request).await;
     assert!(seen.headers.keys().all(|name| !name.as_str().starts_with("x-ssl-")), "{:?}", seen.headers);
 }
+
+/// A field that `Connection` lists is hop-by-hop; what the gateway itself says is not the client's to list.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_connection_lists_takes_away_nothing_that_the_gateway_says() {
+    let site = Site::start(ROUTES).await;
+    for listed in OURS.into_iter().chain(["x-ssl-client-verify", "X-SSL-Client-S-DN", "host", "Content-Length"]) {
+        let request = format!(
+            "POST /private HTTP/1.1\r\nHost: localhost\r\nConnection: X-Gone, {listed}\r\nX-Gone: 1\r\n\
+             {LIE_TO_BE_LISTED}: {LIE}\r\nContent-Length: 5\r\n\r\nhello"
+        );
+        let seen = reached(&site, &site.client, &request).await;
+        assert!(lies(&seen.headers).is_empty() && !seen.headers.contains_key("x-gone"), "{listed}: {:?}", seen.headers);
+        for name in OURS.into_iter().chain(["x-ssl-client-verify", "x-ssl-client-s-dn", "host"]) {
+            assert_eq!(values(&seen.headers, name).len(), 1, "{listed}: {name} is said once: {:?}", seen.headers);
+        }
+        assert_eq!(seen.headers["x-ssl-client-verify"], "SUCCESS");
+        assert_eq!(seen.body.as_deref(), Ok(&b"hello"[..]), "{listed}");
+    }
+}
+
+const LIE_TO_BE_LISTED: &str = "X-SSL-Client-Verify";

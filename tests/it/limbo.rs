@@ -1,7 +1,7 @@
 //! The path-validation cases of C2SP's x509-limbo, as handshakes with client certificates.
 //!
 //! The file is not part of the project: `GATEWAY_LIMBO` says where it is, and without it nothing is tested. Its verdicts
-//! were written for servers; what speaks of server names does not apply to clients and is left out. Every verdict of ours
+//! were written for servers; what speaks of server names or has a server's leaf does not apply to clients and is left out. Every verdict of ours
 //! that is another is in `DIFFERENCES`, with its reason; docs/security.md tells the same.
 
 use std::collections::BTreeSet;
@@ -50,7 +50,7 @@ const DIFFERENCES: [(&str, &[&str]); 11] = [
         &["pathlen::validation-ignores-pathlen-in-leaf", "rfc5280::ca-as-leaf"],
     ),
     (
-        "self-issued intermediates count, and are bound by name constraints",
+        "self-issued intermediates count for a path length, and are bound by name constraints",
         &["pathlen::self-issued-certs-pathlen", "rfc5280::nc::permitted-self-issued"],
     ),
     (
@@ -96,7 +96,7 @@ const DIFFERENCES: [(&str, &[&str]); 11] = [
         &["rfc5280::san::underscore-dns", "rfc5280::san::ip-in-dns"],
     ),
     (
-        "RFC 5280 section 4.1.2.2 asks to be lenient with serial numbers",
+        "RFC 5280 section 4.1.2.2 asks to be lenient with serial numbers, negative ones among them",
         &["rfc5280::serial::too-long", "rfc5280::serial::zero"],
     ),
     (

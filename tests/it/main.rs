@@ -64,3 +64,4 @@ mod upgrade_h2;
 mod upstream_h2;
 mod upstream_tls;
 mod watch;
+mod wrong;

@@ -20,7 +20,7 @@ use crate::support::{Gateway, Identity, Pki, Site, Version, eventually};
 const BOTH: [Version; 2] = [Version::Tls12, Version::Tls13];
 
 /// Runs a program and returns whether it succeeded, with what it printed to both outputs.
-async fn run(folder: &Path, program: &str, arguments: &[&str]) -> (bool, String) {
+pub async fn run(folder: &Path, program: &str, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(PATIENCE, command.output()).await.expect("an end in time").unwrap();
@@ -41,14 +41,14 @@ async fn run_with(folder: &Path, program: &str, arguments: &[&str], input: &str)
 }
 
 /// Runs `openssl`, with the arguments as one line; none of them has a space.
-async fn openssl(folder: &Path, arguments: &str) -> String {
+pub async fn openssl(folder: &Path, arguments: &str) -> String {
     let (succeeded, text) = run(folder, "openssl", &arguments.split(' ').collect::<Vec<_>>()).await;
     assert!(succeeded, "openssl {arguments}: {text}");
     text
 }
 
 /// A folder with a key, a request and a certificate of OpenSSL's, signed by the site's authority.
-async fn issued(pki: &Pki, key: &str, extensions: Option<&str>) -> TempDir {
+pub async fn issued(pki: &Pki, key: &str, extensions: Option<&str>) -> TempDir {
     issued_to(pki, "/C=DE/O=Exämple/CN=by-openssl", key, extensions).await
 }
 
@@ -74,7 +74,7 @@ fn certificate(folder: &TempDir) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(folder.path().join("client.crt")).unwrap()
 }
 
-fn identity(folder: &TempDir) -> Identity {
+pub fn identity(folder: &TempDir) -> Identity {
     let key = PrivateKeyDer::from_pem_file(folder.path().join("client.key")).unwrap();
     Identity { chain: vec![certificate(folder)], key }
 }
@@ -84,7 +84,7 @@ fn shown(folder: &TempDir) -> Identity {
     Identity { chain: vec![certificate(folder)], key: private_key(&KeyPair::generate().unwrap()) }
 }
 
-const GOOD: &str = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n\
+pub const GOOD: &str = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n\
                     subjectAltName=DNS:a.example,URI:urn:x,email:a@b.example,IP:192.0.2.1\n";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,6 +153,9 @@ async fn keys_that_are_not_supported_end_in_an_alert_and_a_line_with_the_reason(
         "-algorithm EC -pkeyopt ec_paramgen_curve:P-224",
         "-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1",
         "-algorithm EC -pkeyopt ec_paramgen_curve:brainpoolP256r1",
+        "-algorithm EC -pkeyopt ec_paramgen_curve:prime192v1",
+        "-algorithm RSA -pkeyopt rsa_keygen_bits:2047",
+        "-algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048",
         "-algorithm ED448",
     ] {
         let folder = issued(&site.pki, key, Some(GOOD)).await;

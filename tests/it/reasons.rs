@@ -20,7 +20,7 @@ const BOTH: [Version; 2] = [Version::Tls12, Version::Tls13];
 
 /// What is told of this certificate over both versions: in the answer, to the log, and to an upstream behind a public
 /// route.
-async fn is_told(site: &Site, what: &str, identity: &Identity, reason: &str) {
+pub async fn is_told(site: &Site, what: &str, identity: &Identity, reason: &str) {
     for version in BOTH {
         let client = site.stranger.clone().with(identity).only(version);
         let answer = client.get("/private").await;
@@ -44,31 +44,31 @@ async fn is_told(site: &Site, what: &str, identity: &Identity, reason: &str) {
     }
 }
 
-async fn is_accepted(site: &Site, what: &str, identity: &Identity) {
+pub async fn is_accepted(site: &Site, what: &str, identity: &Identity) {
     for version in BOTH {
         let answer = site.stranger.clone().with(identity).only(version).get("/private").await;
         assert_eq!(answer.status, 200, "{what} {version:?}: {}", answer.text());
     }
 }
 
-fn extension(oid: &[u64], content: &[u8], critical: bool) -> CustomExtension {
+pub fn extension(oid: &[u64], content: &[u8], critical: bool) -> CustomExtension {
     let mut extension = CustomExtension::from_oid_content(oid, content.to_vec());
     extension.set_criticality(critical);
     extension
 }
 
 /// The issuer's name with another's key: what a forger can do.
-fn forger(pki: &Pki) -> Issuer<'static, KeyPair> {
+pub fn forger(pki: &Pki) -> Issuer<'static, KeyPair> {
     let pem = String::from_utf8(pki.read("ca.crt")).unwrap();
     Issuer::from_ca_cert_pem(&pem, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn intermediate(issuer: &Issuer<'_, KeyPair>, params: CertificateParams) -> CertifiedIssuer<'static, KeyPair> {
+pub fn intermediate(issuer: &Issuer<'_, KeyPair>, params: CertificateParams) -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), issuer).unwrap()
 }
 
 /// A client under `issuers`, the last of which signs; all of them are sent.
-fn behind(issuers: &[&CertifiedIssuer<'static, KeyPair>], spoil: impl FnOnce(&mut CertificateParams)) -> Identity {
+pub fn behind(issuers: &[&CertifiedIssuer<'static, KeyPair>], spoil: impl FnOnce(&mut CertificateParams)) -> Identity {
     let key = KeyPair::generate().unwrap();
     let mut params = client_params("spoiled");
     spoil(&mut params);

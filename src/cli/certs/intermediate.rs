@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "intermediate-1")]
     name: EntryName,
 
-    /// The CA's name in its subject [default: NAME]
+    /// The CA's name in its subject [default: NAME and the word CA]
     #[arg(long, value_name = "TEXT")]
     cn: Option<AttributeText>,
 
@@ -48,7 +48,7 @@ pub(super) struct Arguments {
 pub(super) fn run(store: &Store, arguments: Arguments, format: Format) -> Result<Exit, Failure> {
     let overwrite = arguments.issuing.overwrite();
     let into = arguments.into.unwrap_or_else(|| store.intermediate_folder(&arguments.name));
-    let common_name = arguments.cn.unwrap_or_else(|| AttributeText::from(&arguments.name));
+    let common_name = arguments.cn.unwrap_or_else(|| AttributeText::below(&arguments.name));
     let mut profile = arguments.constraints.profile(Subject::named(common_name), Validity::Days(arguments.days));
     profile.subject.organization = arguments.org;
     profile.path_length = Some(arguments.path_length);

@@ -165,10 +165,115 @@ proptest! {
     }
 
     #[test]
+    fn an_address_is_in_a_network_when_its_first_bits_are(network in any::<[u8; 4]>(), address in any::<[u8; 4]>(), length in 0..=32_u32) {
+        let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
+        let first = u32::from_be_bytes(network) & mask;
+        let text = format!("{}/{length}", std::net::Ipv4Addr::from(first));
+        let mut facts = facts();
+        facts.subject_alt_names = vec![SubjectAltName::Ip(address.into())];
+        prop_assert_eq!(rule(&[("san_ip", &[&text])]).matches(&facts), u32::from_be_bytes(address) & mask == first);
+    }
+
+    #[test]
     fn the_order_of_attributes_does_not_matter(turn in 0..4_usize) {
         let mut facts = facts();
         facts.details.subject.rotate_left(turn);
         let both = rule(&[("subject_cn", &["Ann"]), ("subject_ou", &["Payments"])]);
         prop_assert!(both.matches(&facts));
+    }
+
+    #[test]
+    fn what_is_told_of_a_part_holds_for_the_whole(
+        names in 0..3_usize, kept_names in 0..5_usize, subject in 0..3_usize, kept_attributes in 0..5_usize,
+        rest in any::<bool>(), more_uris in 0..3_usize, picked in prop::collection::vec(0..CANDIDATES.len(), 1..4),
+        lists in prop::collection::vec((any::<bool>(), 0..4_usize), 0..3),
+    ) {
+        let mut whole = facts();
+        for number in 0..more_uris {
+            whole.subject_alt_names.push(SubjectAltName::Uri(format!("urn:{number}")));
+        }
+        let known = |number| [Known::Whole, Known::Partly, Known::Nothing][number];
+        let extent = Extent {
+            names: known(names),
+            subject: known(subject),
+            sha256: Known::Whole,
+            rest: if rest { Known::Whole } else { Known::Nothing },
+        };
+        let mut part = whole.clone();
+        part.subject_alt_names.truncate(kept(extent.names, kept_names));
+        part.details.subject.truncate(kept(extent.subject, kept_attributes));
+        if !rest {
+            part.details.issuer.clear();
+            part.details.policies.clear();
+            part.details.public_key_sha256.clear();
+        }
+        let rules: Vec<_> = picked.iter().map(|index| rule(CANDIDATES[*index])).collect();
+        for rule in &rules {
+            match rule.told(&part, extent) {
+                Told::Matches => prop_assert!(rule.matches(&whole), "{rule}"),
+                Told::Misses => prop_assert!(!rule.matches(&whole), "{rule}"),
+                Told::Unknown => prop_assert_ne!(extent, Extent::WHOLE),
+            }
+            prop_assert_eq!(rule.told(&whole, Extent::WHOLE) == Told::Matches, rule.matches(&whole));
+        }
+        let mut all = Rules::default();
+        for (is_deny, index) in lists {
+            let rule = rules[index % rules.len()].clone();
+            if is_deny { all.deny.push(rule) } else { all.allow.get_or_insert_default().push(rule) }
+        }
+        let expected = all.verdict(&whole).lets_in();
+        prop_assert_eq!(all.lets_in(&whole, Extent::WHOLE), Some(expected));
+        if let Some(told) = all.lets_in(&part, extent) {
+            prop_assert_eq!(told, expected);
+        }
+        let client = ClientCert::Verified(Arc::new(part));
+        let access = Access::Certificate(all);
+        if let Some(told) = crate::policy::foretell(&access, &client, extent) {
+            prop_assert_eq!(told.is_ok(), expected);
+        }
+    }
+}
+
+/// Of a part that is known in part; of one of which nothing is known, nothing is there.
+fn kept(known: Known, number: usize) -> usize {
+    match known {
+        Known::Whole => usize::MAX,
+        Known::Partly => number,
+        Known::Nothing => 0,
+    }
+}
+
+const CANDIDATES: [&[(&str, &[&str])]; 12] = [
+    &[("san_dns", &["*.partner.example"])],
+    &[("san_dns", &["other.example"])],
+    &[("spiffe", &["spiffe://td.example/ns/*/sa/api"])],
+    &[("san_uri", &["urn:1", "urn:2"])],
+    &[("san_email", &["*@example.com"]), ("subject_ou", &["Operations"])],
+    &[("san_ip", &["10.0.0.0/8"])],
+    &[("subject_cn", &["Ann"])],
+    &[("subject_cn", &["Bob"]), ("issuer_cn", &["Some CA"])],
+    &[("subject_oid", &["2.5.4.97=PSDES-BDE-3DFD21"])],
+    &[("issuer_cn", &["Some CA"])],
+    &[("policy_oid", &["1.2.3.4"]), ("san_dns", &["*.partner.example"])],
+    &[("public_key_sha256", &["abababababababababababababababababababababababababababababababab"])],
+];
+
+#[test]
+fn of_a_client_whom_the_rules_are_not_asked_of_all_is_told() {
+    let nothing =
+        Extent { names: Known::Nothing, subject: Known::Nothing, sha256: Known::Nothing, rest: Known::Nothing };
+    let listed = Access::Certificate(Rules { allow: Some(vec![rule(&[("subject_cn", &["Ann"])])]), deny: Vec::new() });
+    let expired = ClientCert::Refused { reason: Reason::Expired, shown: None };
+    let verified = ClientCert::Verified(Arc::new(facts()));
+    let cases = [
+        (&listed, &expired, Some(Err(Reason::Expired))),
+        (&listed, &ClientCert::NotPresented, Some(Err(Reason::CertificateMissing))),
+        (&listed, &verified, None),
+        (&Access::Public, &expired, Some(Ok(()))),
+        (&Access::Public, &verified, Some(Ok(()))),
+        (&Access::default(), &verified, Some(Ok(()))),
+    ];
+    for (access, client, expected) in cases {
+        assert_eq!(crate::policy::foretell(access, client, nothing), expected, "{access:?} {client:?}");
     }
 }
