@@ -49,6 +49,14 @@ fn of_a_request_nothing_but_the_key_is_taken() {
     holds_for("request", 200, holds::request::check);
 }
 
+/// libFuzzer's: two names that are the same when they are issued.
+#[test]
+fn a_request_that_asks_for_a_name_twice_gets_it_once() {
+    let start = b"\x03\x09\x36Le644upe\xa9\x0d\x0a\x00\x21\xef\xef\x1a\xef\xef\xef\xef";
+    let end = b"\xef\xef\xef\xeb\xef\xef\xef\xef\xef\xef\xef\xef\xef\xef\xef\xef\xef\xef\xef\x5c\x00\x15\x21\x7c";
+    holds::request::check(&[&start[..], &[b'h'; 103], end].concat());
+}
+
 #[test]
 fn every_meaning_of_a_path_is_among_its_readings() {
     holds_for("path", 20_000, holds::path::check);
