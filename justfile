@@ -10,6 +10,7 @@ fmt:
 
 lint:
     cargo clippy --all-targets --locked -- -D warnings
+    cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target -- -D warnings
 
 test:
     cargo test --locked
@@ -17,6 +18,12 @@ test:
 # The gateway's image and the example API's, as compose.yaml runs them.
 images:
     VERSION="$(git describe --tags --always --dirty)" REVISION="$(git rev-parse HEAD)" docker-compose build
+
+# One fuzz target for so many seconds, on the stable toolchain; needs `cargo install cargo-fuzz --locked`. The targets
+# are: certificate config dialects p12 path pem request revocation.
+fuzz target seconds="300" *arguments:
+    GATEWAY_FUZZ_SEEDS=fuzz/corpus cargo test --locked --test properties seeds_for_fuzzing -- --ignored
+    cargo fuzz run -s none --no-cfg-fuzzing {{target}} -- -max_total_time={{seconds}} -timeout=60 {{arguments}}
 
 # Advisories need the advisory database, which is fetched; the rest is checked offline.
 deny:

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry::{OID_X509_EXT_CERTIFICATE_POLICIES, OID_X509_EXT_SUBJECT_ALT_NAME};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::name::{NameAttribute, attributes, distinguished_name};
+use super::name::{NameAttribute, attributes, distinguished_name, dotted};
 use crate::clock::WallTime;
 
 /// What a certificate says.
@@ -81,7 +82,21 @@ impl CertificateFacts {
         if !rest.is_empty() {
             return Err(format!("{} bytes follow the certificate", rest.len()));
         }
+        if !Self::is_readable(&certificate) {
+            return Err("its alternative names or its policies cannot be read".to_owned());
+        }
         Ok(Self::from_parsed(&certificate, der))
+    }
+
+    /// Whether all that policies ask for can be read: names that could not be would be none, and what denies by a name
+    /// would not see it.
+    pub fn is_readable(certificate: &X509Certificate<'_>) -> bool {
+        let asked = [OID_X509_EXT_SUBJECT_ALT_NAME, OID_X509_EXT_CERTIFICATE_POLICIES];
+        certificate.subject_alternative_name().is_ok()
+            && !certificate.extensions().iter().any(|extension| {
+                asked.contains(&extension.oid)
+                    && matches!(extension.parsed_extension(), ParsedExtension::ParseError { .. })
+            })
     }
 
     /// The same from a certificate already parsed from `der`.
@@ -152,7 +167,7 @@ fn policies(certificate: &X509Certificate<'_>) -> Vec<String> {
         ParsedExtension::CertificatePolicies(policies) => Some(policies),
         _ => None,
     });
-    parsed.into_iter().flatten().map(|policy| policy.policy_id.to_id_string()).collect()
+    parsed.into_iter().flatten().filter_map(|policy| dotted(&policy.policy_id)).collect()
 }
 
 /// SHA-256 (FIPS 180-4).

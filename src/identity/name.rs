@@ -6,8 +6,11 @@
 
 use std::fmt::Write as _;
 
-use x509_parser::der_parser::asn1_rs::{Any, Tag, ToDer};
+use x509_parser::der_parser::asn1_rs::{Any, Class, Tag, ToDer};
+use x509_parser::oid_registry::Oid;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+
+use super::certificate::hex_upper;
 
 /// One attribute of a name, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub struct NameAttribute {
 pub(super) fn attributes(name: &X509Name<'_>) -> Vec<NameAttribute> {
     let text = |attribute: &AttributeTypeAndValue<'_>| {
         let value = decode(attribute.attr_value()).filter(|value| !value.chars().any(char::is_control))?;
-        Some(NameAttribute { oid: attribute.attr_type().to_id_string(), value })
+        Some(NameAttribute { oid: dotted(attribute.attr_type())?, value })
     };
     name.iter_attributes().filter_map(text).collect()
 }
@@ -40,7 +43,9 @@ pub fn distinguished_name(name: &X509Name<'_>) -> String {
             if position > 0 {
                 text.push('+');
             }
-            let oid = attribute.attr_type().to_id_string();
+            // A type that is none by the letter is told by its bytes, or it would look like another.
+            let unreadable = || format!("#{}", hex_upper(attribute.attr_type().as_bytes()));
+            let oid = dotted(attribute.attr_type()).unwrap_or_else(unreadable);
             match (short_name(&oid), decode(attribute.attr_value())) {
                 (Some(short), Some(value)) => {
                     text.push_str(short);
@@ -58,6 +63,32 @@ pub fn distinguished_name(name: &X509Name<'_>) -> String {
         }
     }
     text
+}
+
+/// An object identifier's numbers (X.690 section 8.19); `None` for one with a number that is cut short, begins with zeros
+/// or has more than 128 bits.
+pub(super) fn dotted(oid: &Oid<'_>) -> Option<String> {
+    let mut text = String::new();
+    let (mut number, mut is_begun) = (0_u128, false);
+    for &byte in oid.as_bytes() {
+        if !is_begun && byte == 0x80 || number > u128::MAX >> 7 {
+            return None;
+        }
+        number = number << 7 | u128::from(byte & 0x7f);
+        is_begun = byte >= 0x80;
+        if is_begun {
+            continue;
+        }
+        // The first two numbers are one.
+        let _ = if text.is_empty() {
+            let root = (number / 40).min(2);
+            write!(text, "{root}.{}", number - root * 40)
+        } else {
+            write!(text, ".{number}")
+        };
+        number = 0;
+    }
+    (!is_begun && !text.is_empty()).then_some(text)
 }
 
 /// The attribute types of RFC 4514 section 3's table.
@@ -84,6 +115,10 @@ pub(super) fn oid_of(short: &str) -> Option<&'static str> {
 
 /// The characters of an ASN.1 string type; `None` for anything else and for bytes that are not of that type.
 pub(super) fn decode(value: &Any<'_>) -> Option<String> {
+    // A tag of another class has the same number and another meaning, and DER has no constructed strings.
+    if value.class() != Class::Universal || value.header.is_constructed() {
+        return None;
+    }
     match value.tag() {
         Tag::Utf8String => String::from_utf8(value.data.to_vec()).ok(),
         Tag::PrintableString | Tag::Ia5String | Tag::NumericString | Tag::VisibleString => {
@@ -130,7 +165,47 @@ fn escape(value: &str, text: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use x509_parser::prelude::FromDer as _;
+
     use super::*;
+
+    #[test]
+    fn an_object_identifier_has_one_form() {
+        for (bytes, expected) in [
+            (&[0x55, 4, 3][..], Some("2.5.4.3")),
+            (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1], Some("1.2.840.113549.1.9.1")),
+            (&[0x88, 0x37, 1], Some("2.999.1")),
+            (&[0x7f], Some("2.47")),
+            (&[0x55, 4, 0x80, 3], None),
+            (&[0x80, 0x55, 4, 3], None),
+            (&[0x55, 4, 0x83], None),
+            (
+                &[
+                    0x55, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                    0xff, 0xff, 0xff, 1,
+                ],
+                None,
+            ),
+            (&[], None),
+        ] {
+            assert_eq!(dotted(&Oid::new(bytes.into())).as_deref(), expected, "{bytes:x?}");
+        }
+        let der = [0x30, 13, 0x31, 11, 0x30, 9, 6, 4, 0x55, 4, 0x80, 3, 0x0c, 1, b'a'];
+        let (_, name) = X509Name::from_der(&der).unwrap();
+        assert_eq!(distinguished_name(&name), "#55048003=#0C0161");
+        assert!(attributes(&name).is_empty());
+    }
+
+    #[test]
+    fn only_a_string_of_ders_own_types_is_text() {
+        // commonName with "a" as UTF8String, as a constructed one, and as [APPLICATION 12].
+        for (tag, expected) in [(0x0c, "CN=a"), (0x2c, "CN=#2C0161"), (0x4c, "CN=#4C0161")] {
+            let der = [0x30, 12, 0x31, 10, 0x30, 8, 6, 3, 0x55, 4, 3, tag, 1, b'a'];
+            let (_, name) = X509Name::from_der(&der).unwrap();
+            assert_eq!(distinguished_name(&name), expected);
+            assert_eq!(attributes(&name).len(), usize::from(tag == 0x0c));
+        }
+    }
 
     #[test]
     fn escapes_what_rfc_4514_names_and_all_that_is_not_printable_ascii() {

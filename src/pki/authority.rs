@@ -5,73 +5,17 @@
 use rcgen::{CustomExtension, KeyIdMethod, PublicKeyData};
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::ParsedExtension;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
 use super::constraints::forbidden_common_name;
-use super::dates::rfc3339;
-use super::keyfile::{KeyProblem, KeyType, PrivateKey};
-use super::pem::{self, GarbledPem};
+use super::keyfile::{KeyType, PrivateKey};
+use super::pem;
+use super::problem::AuthorityProblem;
 use super::profile::{AuthorityProfile, LeafProfile, Validity};
 use super::signing::{Signer, is_signed_by, key_identifier};
 use super::verify::{certificates, verify_chain};
 use crate::clock::WallTime;
 use crate::identity::CertificateFacts;
-
-/// Why a CA cannot be used. Each text goes on after the name of the file it is about.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityProblem {
-    /// Not PEM.
-    #[error("cannot be read: {0}")]
-    Garbled(#[from] GarbledPem),
-    /// No certificate in the file.
-    #[error("holds no certificate in PEM")]
-    NoCertificate,
-    /// A block that is no certificate.
-    #[error("holds a certificate that cannot be read: {0}")]
-    Malformed(String),
-    /// The private key.
-    #[error(transparent)]
-    Key(#[from] KeyProblem),
-    /// Certificate and key are not of one pair.
-    #[error("does not belong to ca.crt: their public keys differ")]
-    KeyMismatch,
-    /// Not allowed to issue.
-    #[error("is not a CA certificate: it needs basicConstraints CA:TRUE and, if it has a keyUsage, keyCertSign")]
-    NotAuthority,
-    /// Out of its time.
-    #[error("is valid only from {} to {}", rfc3339(*.not_before), rfc3339(*.not_after))]
-    OutOfTime {
-        /// First moment of the CA's validity.
-        not_before: WallTime,
-        /// Last moment of the CA's validity.
-        not_after: WallTime,
-    },
-    /// No CA may stand below it.
-    #[error("has a path length of 0: no CA may stand below it")]
-    LastAuthority,
-    /// It may not sign revocation lists.
-    #[error("has a keyUsage without cRLSign, so it cannot revoke anything")]
-    NoCrlSign,
-    /// What it signed does not verify.
-    #[error("may not issue this certificate, or cannot: {0}")]
-    Refused(webpki::Error),
-    /// Others would take its common name for a host that this CA may not name.
-    #[error(
-        "may not issue this certificate: it has no DNS name, so other programs take its common name {0:?} for one, and \
-         that is not within the name constraints; give it another (--cn)"
-    )]
-    CommonName(String),
-    /// The signing itself failed.
-    #[error("cannot be used to sign: {0}")]
-    Signing(#[from] rcgen::Error),
-}
-
-impl AuthorityProblem {
-    /// Whether this is about the key's file rather than the certificate's.
-    pub const fn concerns_key(&self) -> bool {
-        matches!(self, Self::Key(_) | Self::KeyMismatch)
-    }
-}
 
 /// A CA with its key: what signs.
 #[derive(Debug)]
@@ -148,6 +92,9 @@ impl Authority {
             certificate.public_key().subject_public_key.data.as_ref() == key.public_bits()
         };
         let (issuing, facts) = parsed.iter().find(has_key).ok_or(AuthorityProblem::KeyMismatch)?;
+        if issuing.version() != X509Version::V3 {
+            return Err(AuthorityProblem::OldVersion(issuing.version().0.saturating_add(1)));
+        }
         if !may_issue(issuing) {
             return Err(AuthorityProblem::NotAuthority);
         }

@@ -3,8 +3,8 @@
 //!
 //! A client whose certificate is there is passed over, so whoever was interrupted runs the same command again.
 
+use super::change::Access;
 use super::error::Error;
-use super::folder::Access;
 use super::keyfile::PrivateKey;
 use super::ledger::Kind;
 use super::profile::{LeafProfile, Usage};

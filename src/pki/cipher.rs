@@ -48,7 +48,10 @@ pub enum CipherProblem {
     #[error("is garbled")]
     Garbled,
     /// A way to encrypt that is not read here.
-    #[error("is encrypted in a way that is not supported; write it again with AES: openssl pkey, or openssl pkcs12")]
+    #[error(
+        "is encrypted in a way that is not supported: neither PBKDF2 nor PKCS#12's own, or neither AES nor triple DES. \
+         Write it again: openssl pkey -in OLD -aes256 -out NEW, or openssl pkcs12 -export"
+    )]
     Unsupported,
     /// The password does not open it.
     #[error("is not opened by this password")]

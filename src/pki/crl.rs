@@ -6,9 +6,10 @@
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
-use super::authority::{Authority, AuthorityProblem};
+use super::authority::Authority;
 use super::dates::{calendar, days_after, seconds_after};
 use super::pem;
+use super::problem::AuthorityProblem;
 use super::profile::BACKDATE_SECONDS;
 use crate::clock::WallTime;
 

@@ -10,8 +10,8 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
 use super::alternative::parse_alternative_name;
+use super::change::Access;
 use super::error::Error;
-use super::folder::Access;
 use super::inspect::{general_name, key_usage_words, oid_name, public_key};
 use super::keyfile::is_supported;
 use super::ledger::Kind;

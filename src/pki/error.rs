@@ -3,11 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::authority::AuthorityProblem;
 use super::crl::CrlProblem;
 use super::csr::CsrProblem;
 use super::keyfile::KeyProblem;
 use super::ledger::LedgerProblem;
+use super::problem::AuthorityProblem;
 
 /// Why a command on the folder failed. Unless it says so, nothing was changed.
 #[derive(Debug, thiserror::Error)]

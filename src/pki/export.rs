@@ -5,9 +5,10 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::change::Access;
 use super::cipher::{CipherProblem, Encryption};
 use super::error::{ChoiceProblem, Error};
-use super::folder::{Access, Folder};
+use super::folder::Folder;
 use super::keyfile::PrivateKey;
 use super::renew::Filed;
 use super::request::Overwrite;

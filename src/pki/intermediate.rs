@@ -10,9 +10,10 @@ use x509_parser::oid_registry::OID_X509_EXT_NAME_CONSTRAINTS;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::authority::{Authority, Copied, subject_key_id};
+use super::change::Access;
 use super::crl;
 use super::error::{ChoiceProblem, Error};
-use super::folder::{Access, Folder};
+use super::folder::Folder;
 use super::keyfile::{KeyType, PrivateKey};
 use super::ledger::{Entry, Kind, Ledger, Standing};
 use super::names::{AttributeText, EntryName, Subject};

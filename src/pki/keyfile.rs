@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::cipher::{self, CipherProblem};
 use super::der::{self, Reader, tag};
+use super::inspect::named_curve;
 use super::pem::OldEncrypted;
 use super::{p12, pem};
 
@@ -84,15 +85,12 @@ fn public_kind(info: &SubjectPublicKeyInfo<'_>) -> Option<PublicKind> {
     }
     match info.parsed().ok()? {
         PublicKey::RSA(key) => (2048..=8192).contains(&key.key_size()).then_some(PublicKind::Rsa),
-        PublicKey::EC(_) => {
-            let curve = info.algorithm.parameters.clone()?.oid().ok()?;
-            match curve.to_id_string().as_str() {
-                "1.2.840.10045.3.1.7" => Some(PublicKind::EcdsaP256),
-                "1.3.132.0.34" => Some(PublicKind::EcdsaP384),
-                "1.3.132.0.35" => Some(PublicKind::EcdsaP521),
-                _ => None,
-            }
-        }
+        PublicKey::EC(_) => match named_curve(info)?.to_id_string().as_str() {
+            "1.2.840.10045.3.1.7" => Some(PublicKind::EcdsaP256),
+            "1.3.132.0.34" => Some(PublicKind::EcdsaP384),
+            "1.3.132.0.35" => Some(PublicKind::EcdsaP521),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -101,7 +99,7 @@ fn public_kind(info: &SubjectPublicKeyInfo<'_>) -> Option<PublicKind> {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyProblem {
     /// No private key in the file.
-    #[error("holds no private key in PEM")]
+    #[error("holds no private key in PEM; from DER it comes with: openssl pkey -inform DER -in OLD -out NEW")]
     Absent,
     /// It needs a passphrase.
     #[error("is encrypted; decrypt it first: openssl pkey -in OLD -out NEW")]
@@ -146,7 +144,7 @@ impl PrivateKey {
         if pem::old_encrypted(bytes).is_some() {
             return Err(KeyProblem::Encrypted);
         }
-        match PrivateKeyDer::from_pem_slice(bytes) {
+        match PrivateKeyDer::from_pem_slice(pem::without_mark(bytes)) {
             Ok(der) => Self::from_der(&der),
             Err(_) => {
                 let encrypted = |block: &pem::Block| block.label == ENCRYPTED;
@@ -255,7 +253,8 @@ mod tests {
             let key = PrivateKey::generate(key_type).unwrap();
             let pem = key.pem();
             assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----\n"), "{key_type:?} is PKCS#8");
-            let read = PrivateKey::from_pem(pem.as_bytes()).unwrap();
+            let marked = format!("\u{feff}{}", *pem);
+            let read = PrivateKey::from_pem(marked.as_bytes()).unwrap();
             assert_eq!(read.public_key_info(), key.public_key_info(), "{key_type:?}");
         }
     }

@@ -153,7 +153,10 @@ pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     if pairs.is_empty() || !rest.is_empty() {
         return None;
     }
-    pairs.iter().map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    // `from_str_radix` alone would take "+1".
+    let digits = |pair: &[u8; 2]| pair.iter().all(u8::is_ascii_hexdigit).then_some(*pair);
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(&digits(pair)?).ok()?, 16).ok();
+    pairs.iter().map(byte).collect()
 }
 
 #[cfg(test)]

@@ -34,9 +34,14 @@ pub struct GarbledPem {
     pub position: usize,
 }
 
+/// Text without the byte order mark that some editors put before it.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
 /// The blocks of a file in their order; none when it has none.
 pub(super) fn blocks(bytes: &[u8]) -> Result<Vec<Block>, GarbledPem> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let bytes = without_mark(bytes);
     let mut blocks = Vec::new();
     for block in Pem::iter_from_buffer(bytes) {
         let block = block.map_err(|_| GarbledPem { position: blocks.len() + 1 })?;
@@ -54,7 +59,7 @@ pub(super) struct OldEncrypted {
 
 /// The first key of this kind. Its headers stand inside the block, so nobody else reads it.
 pub(super) fn old_encrypted(bytes: &[u8]) -> Option<OldEncrypted> {
-    let text = std::str::from_utf8(bytes).ok()?;
+    let text = std::str::from_utf8(without_mark(bytes)).ok()?;
     let begin = |line: &&str| line.starts_with("-----BEGIN ") && line.contains("PRIVATE KEY-----");
     let mut lines = text.lines().skip_while(|line| !begin(line));
     let first = lines.next()?;

@@ -6,8 +6,9 @@ use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::change::Access;
 use super::error::{ChoiceProblem, Error};
-use super::folder::{Access, Folder};
+use super::folder::Folder;
 use super::inventory::State;
 use super::keyfile::{KeyType, PrivateKey};
 use super::ledger::{Kind, Standing};

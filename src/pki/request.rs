@@ -145,6 +145,8 @@ pub enum Warning {
     NotCrossSigned,
     /// A CA came from elsewhere without its revocation list.
     NothingRevoked,
+    /// A CA came from elsewhere whose certificate lacks these.
+    NotStrict(Vec<&'static str>),
     /// A new CA took the place of another.
     Orphaned {
         /// The CA's certificate.
@@ -185,8 +187,14 @@ impl fmt::Display for Warning {
                  what the new one issues. Give the new ca.crt to everybody before you renew anything",
             ),
             Self::NothingRevoked => f.write_str(
-                "the new revocation list is empty: if this CA has revoked anything, import it again with --crl and \
-                 --force, or revoke it here",
+                "the new revocation list is empty: if this CA has revoked anything, import it again with --crl or \
+                 --index, and --force, or revoke it here",
+            ),
+            Self::NotStrict(lacks) => write!(
+                f,
+                "the CA's certificate has {}, against RFC 5280: who is strict (openssl verify -x509_strict, Python from \
+                 3.13 on) refuses whatever it issues. A successor without that fault: gateway certs rotate-ca",
+                lacks.join(", ")
             ),
             Self::Orphaned { path, count } => write!(
                 f,

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::authority::{Authority, AuthorityProblem, authority_key_id};
+use super::authority::{Authority, authority_key_id};
 use super::crl::{Present, RevocationReason};
 use super::error::{ChoiceProblem, Error};
 use super::folder::Folder;
 use super::inventory::{Row, row_of};
 use super::ledger::{Kind, Standing, from_hex};
+use super::problem::AuthorityProblem;
 use super::session::{Lists, Session};
 use super::store::Store;
 use super::verify::certificates;

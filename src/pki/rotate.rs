@@ -12,14 +12,16 @@ use std::fs;
 
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::authority::{Authority, AuthorityProblem, Copied};
+use super::authority::{Authority, Copied};
+use super::change::{Access, synchronize};
 use super::crl;
 use super::error::{ChoiceProblem, Error};
-use super::folder::{Access, Folder, synchronize};
+use super::folder::Folder;
 use super::inventory::{Row, State};
 use super::keyfile::{KeyType, PrivateKey};
 use super::ledger::Kind;
 use super::pem;
+use super::problem::AuthorityProblem;
 use super::profile::AuthorityProfile;
 use super::request::{Issued, Warning};
 use super::session::{LIST_DAYS, entry, next_number};

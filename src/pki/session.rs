@@ -4,9 +4,10 @@
 //! of its own.
 
 use super::authority::Authority;
+use super::change::{Access, Change, Locked};
 use super::crl::{self, CrlProblem, Present};
 use super::error::Error;
-use super::folder::{Access, Change, Folder, Locked};
+use super::folder::Folder;
 use super::keyfile::PrivateKey;
 use super::ledger::{Entry, Kind, Ledger, Standing};
 use super::profile::LeafProfile;

@@ -6,13 +6,15 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::authority::{Authority, AuthorityProblem};
+use super::authority::Authority;
+use super::change::{Access, Locked};
 use super::crl::{self, Present};
 use super::error::{ChoiceProblem, Error};
-use super::folder::{Access, Folder, Locked};
+use super::folder::Folder;
 use super::keyfile::{KeyType, PrivateKey};
 use super::ledger::{Entry, Kind, Ledger, Standing};
 use super::names::{AttributeText, Subject};
+use super::problem::AuthorityProblem;
 use super::profile::{LeafProfile, Usage};
 use super::request::{AuthorityRequest, ClientRequest, Issued, Overwrite, ServerRequest, Warning};
 use super::session::{LIST_DAYS, Lists, entry, next_number};

@@ -38,7 +38,7 @@ mod tunnel;
 mod upgrade;
 
 pub use connection::serve;
-pub use headers::is_protected;
+pub use headers::{client_cert_fields, is_protected};
 pub use measures::Measures;
 pub use settings::{Action, Dialect, HeaderSettings, Limits, RouteSettings, Settings, Timeouts};
 pub use snapshot::Snapshot;

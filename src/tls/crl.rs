@@ -115,7 +115,8 @@ impl RevocationList {
         now >= self.next_update
     }
 
-    pub(super) fn revokes(&self, serial: &[u8]) -> bool {
+    /// Whether it revokes the certificate with this serial number.
+    pub fn revokes(&self, serial: &[u8]) -> bool {
         self.revoked.contains(serial)
     }
 

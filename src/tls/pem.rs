@@ -83,6 +83,7 @@ pub fn certificates(source: &PemSource) -> Result<Vec<CertificateDer<'static>>, 
 
 /// Every certificate of a PEM text, at least one; `origin` is for the error.
 pub(super) fn certificates_in(origin: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let pem = without_mark(pem);
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|error| Error::Garbled(origin.to_owned(), error.to_string()))?;
@@ -96,11 +97,16 @@ pub(super) fn certificates_in(origin: &str, pem: &[u8]) -> Result<Vec<Certificat
 pub(super) fn private_key(source: &PemSource) -> Result<PrivateKeyDer<'static>, Error> {
     let pem = read(source)?;
     let origin = source.to_string();
-    match PrivateKeyDer::from_pem_slice(&pem) {
+    match PrivateKeyDer::from_pem_slice(without_mark(&pem)) {
         Ok(key) => Ok(key),
         Err(rustls::pki_types::pem::Error::NoItemsFound) => Err(Error::NoPrivateKey(origin, what_else(&pem))),
         Err(error) => Err(Error::Garbled(origin, error.to_string())),
     }
+}
+
+/// Text without the byte order mark that some editors put before it, and which would hide the first block.
+pub(super) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// What a file holds instead of what was expected.
@@ -137,6 +143,13 @@ mod tests {
         let base64 = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUIKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=";
         assert_eq!(pem_of_variable(base64), pem.as_bytes());
         assert_eq!(pem_of_variable("nonsense!"), b"nonsense!");
+    }
+
+    #[test]
+    fn a_byte_order_mark_hides_no_certificate() {
+        let one = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        let text = format!("\u{feff}{one}{one}");
+        assert_eq!(certificates_in("x", text.as_bytes()).unwrap().len(), 2);
     }
 
     #[test]

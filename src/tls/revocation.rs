@@ -159,7 +159,7 @@ fn read(source: &PemSource) -> Result<Vec<RevocationList>, Error> {
         return Ok(vec![list]);
     }
     let mut lists = Vec::new();
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(&bytes) {
+    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem::without_mark(&bytes)) {
         let (kind, der) = section.map_err(|error| Error::Garbled(origin.clone(), error.to_string()))?;
         if kind == SectionKind::Crl {
             let garbled = |error| Error::Garbled(format!("CRL {} in {origin}", lists.len() + 1), error);

@@ -242,7 +242,7 @@ impl TrustStore {
             return Err(Reason::Malformed);
         }
         // RFC 5280 section 4.2: an extension stands once. webpki sees to that only for those it knows.
-        if parsed.extensions_map().is_err() {
+        if parsed.extensions_map().is_err() || !CertificateFacts::is_readable(&parsed) {
             return Err(Reason::Malformed);
         }
         let key_usage = parsed.key_usage().map_err(|_| Reason::Malformed)?;

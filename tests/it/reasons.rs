@@ -96,6 +96,18 @@ async fn a_certificate_wrong_in_one_way_is_refused_for_that_reason() {
         params.custom_extensions.push(extension(&[2, 5, 29, 17], &[0x30, 0x05, 0x82, 0x7f], false));
     });
     is_told(&site, "alternative names cut short", &names, "malformed").await;
+
+    // What can be read of them is not all of them: a rule that denies by the other would not see it.
+    let half = pki.spoiled(|params| {
+        params.subject_alt_names.clear();
+        let content = [0x30, 0x07, 0x82, 0x01, b'a', 0x87, 0x09, 0x0a, 0x00];
+        params.custom_extensions.push(extension(&[2, 5, 29, 17], &content, false));
+    });
+    is_told(&site, "an alternative name cut short after a good one", &half, "malformed").await;
+
+    let policies = pki
+        .spoiled(|params| params.custom_extensions.push(extension(&[2, 5, 29, 32], &[0x30, 0x03, 0x30, 0x09], false)));
+    is_told(&site, "certificate policies cut short", &policies, "malformed").await;
     let twice = pki.spoiled(|params| {
         params.custom_extensions.push(extension(&[1, 2, 3, 4], &[5, 0], false));
         params.custom_extensions.push(extension(&[1, 2, 3, 4], &[5, 0], false));

@@ -71,8 +71,9 @@ enum Command {
     Intermediate(intermediate::Arguments),
     /// Take over a CA that openssl, easy-rsa, step or cfssl made
     ///
-    /// The certificate stays as it is; what it issued before stays valid. The key may be PKCS#8 (encrypted or not),
-    /// PKCS#1 or SEC 1, and is kept as PKCS#8 without a password, mode 0600.
+    /// The certificate stays as it is; what it issued before stays valid. The key may be PKCS#8, PKCS#1 or SEC 1,
+    /// encrypted or not, and is kept as PKCS#8 without a password, mode 0600. Say with --crl or --index what the CA has
+    /// revoked: it stays revoked.
     ImportCa(import_ca::Arguments),
     /// Put a new CA in the place of this one, step by step
     ///

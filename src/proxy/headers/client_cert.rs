@@ -110,6 +110,20 @@ impl ClientCertHeaders {
     }
 }
 
+/// What an upstream is told of a client in these dialects, by a server whose own certificate is `own`. `path` is as for a
+/// believed client: its certificate first, without the trust anchor.
+pub fn client_cert_fields(
+    dialects: Vec<Dialect>,
+    own: &CertificateFacts,
+    client: &ClientCert,
+    path: &[CertificateDer<'static>],
+) -> HeaderMap {
+    let mut known = Dialects::new(std::iter::once(own));
+    let place = known.place(dialects);
+    let told = known.describe(ProfileId::FALLBACK, client, path);
+    place.and_then(|place| told.fields(place)).map(|fields| fields.table().clone()).unwrap_or_default()
+}
+
 fn fields(dialect: Dialect, client: &ClientCert, shown: Option<&Shown<'_>>) -> HeaderMap {
     let mut fields = HeaderMap::new();
     match (dialect, shown) {

@@ -10,4 +10,5 @@ pub(super) use client_cert::{ClientCertHeaders, Dialects};
 pub(super) use request::{RequestHeaderRules, RequestHeaders};
 pub(super) use response::{AnswerTrailers, clean_answer, clean_trailers, declared_trailers};
 
+pub use client_cert::client_cert_fields;
 pub use protected::is_protected;

@@ -14,12 +14,10 @@ fn described(common_name: &str, uri: &str, dns: &str) -> (HeaderMap, Vec<u8>) {
     params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap()), SanType::DnsName(dns.try_into().unwrap())];
     let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
     let facts = CertificateFacts::from_der(certificate.der()).unwrap();
-    let mut dialects = Dialects::new(std::iter::once(&facts));
     let every = [Dialect::Nginx, Dialect::Rfc9440, Dialect::Xfcc, Dialect::Alb, Dialect::Traefik];
-    let place = dialects.place(every.to_vec()).unwrap();
     let path = [certificate.der().clone()];
-    let headers = dialects.describe(ProfileId::FALLBACK, &ClientCert::Verified(Arc::new(facts)), &path);
-    (headers.fields(place).unwrap().table().clone(), certificate.der().to_vec())
+    let client = ClientCert::Verified(Arc::new(facts.clone()));
+    (client_cert_fields(every.to_vec(), &facts, &client, &path), certificate.der().to_vec())
 }
 
 /// The pairs of one element, by Envoy's rules.
