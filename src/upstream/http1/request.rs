@@ -120,7 +120,7 @@ impl Outgoing {
                     }
                     match frame.into_data() {
                         Ok(data) => self.data(data)?,
-                        Err(frame) => self.end(frame.into_trailers().ok())?,
+                        Err(frame) => self.end(frame.trailers_ref())?,
                     }
                 }
             }
@@ -151,14 +151,14 @@ impl Outgoing {
         Ok(())
     }
 
-    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), BodyFailed> {
+    fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), BodyFailed> {
         match std::mem::take(&mut self.coding) {
             // It is shorter than it said.
             Coding::Length(_) => return Err(BodyFailed),
             Coding::Ended => {}
             Coding::Chunked(names) => {
                 let mut last = b"0\r\n".to_vec();
-                for (name, value) in trailers.iter().flatten().filter(|(name, _)| names.contains(name)) {
+                for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| names.contains(name)) {
                     write_field(name, value, &mut last);
                 }
                 last.extend_from_slice(b"\r\n");
