@@ -20,7 +20,7 @@ images:
     VERSION="$(git describe --tags --always --dirty)" REVISION="$(git rev-parse HEAD)" docker-compose build
 
 # One fuzz target for so many seconds, on the stable toolchain; needs `cargo install cargo-fuzz --locked`. The targets
-# are: certificate config dialects p12 path pem request revocation.
+# are: answer certificate config dialects p12 path pem request revocation.
 fuzz target seconds="300" *arguments:
     GATEWAY_FUZZ_SEEDS=fuzz/corpus cargo test --locked --test properties seeds_for_fuzzing -- --ignored
     cargo fuzz run -s none --no-cfg-fuzzing {{target}} -- -max_total_time={{seconds}} -timeout=60 {{arguments}}

@@ -37,6 +37,7 @@ pub use discovered::{Discovered, DiscoveryStatus};
 pub use endpoint::{Condition, Endpoint, Reuse};
 pub use error::{Failure, FailureKind, Replay};
 pub use head::{Fields, Http1Head, KnownFields, RequestHead};
+pub use http1::{WholeAnswer, read_whole_answer};
 pub use lease::Lease;
 pub use settings::{Balance, DnsSettings, HealthCheck, Limits, Settings, Target, Timeouts};
 pub use status::{ClusterStatus, EndpointState, EndpointStatus, LookupState, LookupStatus};

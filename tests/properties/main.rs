@@ -58,6 +58,11 @@ fn a_request_that_asks_for_a_name_twice_gets_it_once() {
 }
 
 #[test]
+fn an_answer_is_read_as_hyper_reads_it_however_it_comes() {
+    holds_for("answer", 30_000, holds::answer::check);
+}
+
+#[test]
 fn every_meaning_of_a_path_is_among_its_readings() {
     holds_for("path", 20_000, holds::path::check);
 }

@@ -144,6 +144,13 @@ impl Chunked {
             self.state = State::Ended;
             return Ok(Piece::End);
         }
+        let end = memchr::memmem::find(buffer, b"\r\n\r\n").unwrap_or(buffer.len());
+        let section = buffer.get(..end).unwrap_or_default();
+        // Heads may end their lines otherwise, for the sake of old servers; here nothing speaks for it.
+        let is_bare = |at: usize| at.checked_sub(1).and_then(|before| section.get(before)) != Some(&b'\r');
+        if memchr::memchr_iter(b'\n', section).any(is_bare) {
+            return Err(Malformed);
+        }
         match read_fields(buffer)? {
             Some(trailers) => {
                 self.state = State::Ended;
@@ -204,6 +211,9 @@ mod tests {
             "3\rx",
             "ffffffffffffffff\r\n",
             "0000000000000003\r\nabc\r\n",
+            "0\r\n\n",
+            "0\r\nx: y\n\r\n",
+            "0\r\nx: y\r\n\n",
             "0\r\nbad trailer\r\n\r\n",
             "0\r\nbad : trailer\r\n\r\n",
             "0\r\nx: a\r\n folded\r\n\r\n",

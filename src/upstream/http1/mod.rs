@@ -11,6 +11,7 @@ mod body;
 mod chunked;
 mod request;
 mod socket;
+mod whole;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -24,6 +25,7 @@ use http_body::Frame;
 use tokio::time::Instant;
 
 pub(super) use self::body::Http1Answer;
+pub use self::whole::{WholeAnswer, read_whole_answer};
 
 use self::answer::{HeadReader, Malformed};
 use self::body::Delimiter;

@@ -12,6 +12,7 @@
     reason = "a property says that it is broken by panicking"
 )]
 
+pub mod answer;
 pub mod certificate;
 pub mod config;
 mod der;

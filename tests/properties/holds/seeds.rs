@@ -188,6 +188,7 @@ pub fn all() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
             ]),
         ),
         ("pem", pem),
+        ("answer", super::answer::seeds()),
         ("request", [made, super::request::seeds()].concat()),
         ("revocation", lists.iter().map(|serials| pki.list(serials)).chain([vec![5, 1, 2, 3]]).collect()),
     ])
