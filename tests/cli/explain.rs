@@ -402,7 +402,7 @@ fn a_keystore_of_openssls_is_read() {
         let output =
             gateway(&folder, &["explain", "-c", "gateway.toml", "--cert", "e.p12", "--password-file", "password"]);
         assert_eq!(output.status.code(), Some(2));
-        assert!(stderr(&output).contains("write it again with AES"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("Write it again: openssl"), "{}", stderr(&output));
     }
 }
 
