@@ -43,7 +43,7 @@ impl Socket {
     pub(super) fn poll_fill(&mut self, context: &mut Context<'_>, wanted: Option<u64>) -> Poll<io::Result<usize>> {
         let known = wanted.map_or(usize::MAX, |wanted| usize::try_from(wanted).unwrap_or(usize::MAX));
         let room = self.read_ahead.min(known.max(SMALL));
-        if self.unread.capacity() - self.unread.len() < room.min(SMALL) / 2 {
+        if self.unread.capacity() - self.unread.len() < room / 2 {
             self.unread.reserve(room);
         }
         let room = self.unread.capacity() - self.unread.len();
