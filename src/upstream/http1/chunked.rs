@@ -27,7 +27,11 @@ enum State {
         size: u64,
         digits: u8,
     },
-    /// Behind them, in what is to be skipped.
+    /// In the space behind them, which some servers pad a line with.
+    Padding {
+        size: u64,
+    },
+    /// In what is to be skipped.
     Extension {
         size: u64,
     },
@@ -84,7 +88,11 @@ impl Chunked {
                     self.state = if rest == 0 { State::DataEnd { line_feed: false } } else { State::Data { rest } };
                     return Ok(Piece::Data(buffer.split_to(length).freeze()));
                 }
-                State::Size { .. } | State::Extension { .. } | State::SizeEnd { .. } | State::DataEnd { .. } => {
+                State::Size { .. }
+                | State::Padding { .. }
+                | State::Extension { .. }
+                | State::SizeEnd { .. }
+                | State::DataEnd { .. } => {
                     let Some(byte) = buffer.first().copied() else { return Ok(Piece::Starved) };
                     buffer.advance(1);
                     self.state = self.step(byte)?;
@@ -115,9 +123,19 @@ impl Chunked {
                     Ok(State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 })
                 }
                 (None, b'\r') if digits > 0 => Ok(State::SizeEnd { size }),
-                (None, b';' | b' ' | b'\t') if digits > 0 => Ok(State::Extension { size }),
+                (None, b';') if digits > 0 => Ok(State::Extension { size }),
+                (None, b' ' | b'\t') if digits > 0 => Ok(State::Padding { size }),
                 _ => Err(Malformed),
             },
+            State::Padding { size } => {
+                self.extensions += 1;
+                match byte {
+                    b'\r' => Ok(State::SizeEnd { size }),
+                    b';' => Ok(State::Extension { size }),
+                    b' ' | b'\t' if self.extensions <= MOST_EXTENSIONS => Ok(State::Padding { size }),
+                    _ => Err(Malformed),
+                }
+            }
             State::Extension { size } => {
                 self.extensions += 1;
                 match byte {
@@ -206,6 +224,7 @@ mod tests {
             "+3\r\nabc\r\n",
             "0x3\r\nabc\r\n",
             "3_\r\nabc\r\n",
+            "3 x\r\nabc\r\n",
             "3;a\nb\r\nabc\r\n",
             "3;\0\r\nabc\r\n",
             "3\rx",
@@ -221,6 +240,8 @@ mod tests {
             assert_eq!(read([text.as_bytes()]), Err(Malformed), "{text:?}");
         }
         let long = format!("3;{}", "x".repeat(MOST_EXTENSIONS + 1));
+        assert_eq!(read([long.as_bytes()]), Err(Malformed));
+        let long = format!("3{}", " ".repeat(MOST_EXTENSIONS + 2));
         assert_eq!(read([long.as_bytes()]), Err(Malformed));
         let many = "1;aaaaaaaaaaaaaaa\r\nx\r\n".repeat(MOST_EXTENSIONS / 16 + 1);
         assert_eq!(read([many.as_bytes()]), Err(Malformed), "all of a body's together");
