@@ -14,6 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::TlsAcceptor;
 
 use super::{Identity, Pki, Upstream, Version};
@@ -86,7 +87,15 @@ pub async fn secure_on(address: std::net::SocketAddr, hands: Hands) -> (Upstream
     let upstream = Upstream::raw_on(address, move |_, stream| {
         let (acceptor, remember) = (acceptor.clone(), Arc::clone(&remember));
         async move {
-            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let stream = match acceptor.accept(stream).into_fallible().await {
+                Ok(stream) => stream,
+                Err((_, mut socket)) => {
+                    // Closed with something unread, it would be reset, and the alert lost.
+                    let _ = socket.shutdown().await;
+                    let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
+                    return;
+                }
+            };
             let session = stream.get_ref().1;
             let name = session.server_name().map(str::to_owned);
             let subject = session.peer_certificates().map(|chain| common_name(&chain[0]));
