@@ -68,6 +68,14 @@ impl RequestBody {
     }
 }
 
+/// The same piece once more, to be kept until it is known that nobody needs it again. Data is shared, not copied.
+pub(super) fn copy_of(frame: &Frame<Bytes>) -> Frame<Bytes> {
+    match (frame.data_ref(), frame.trailers_ref()) {
+        (Some(data), _) => Frame::data(data.clone()),
+        (None, trailers) => Frame::trailers(trailers.cloned().unwrap_or_default()),
+    }
+}
+
 impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

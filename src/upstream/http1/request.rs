@@ -11,7 +11,7 @@ use http::{HeaderMap, Method};
 use http_body::{Body as _, Frame};
 
 use super::socket::Socket;
-use crate::upstream::body::RequestBody;
+use crate::upstream::body::{RequestBody, copy_of};
 use crate::upstream::head::{Http1Head, write_field};
 
 /// So much of a body is read before any of it is written: pieces that come together go out together.
@@ -203,13 +203,6 @@ impl Outgoing {
             count -= piece.len();
             self.pieces.pop_front();
         }
-    }
-}
-
-fn copy_of(frame: &Frame<Bytes>) -> Frame<Bytes> {
-    match (frame.data_ref(), frame.trailers_ref()) {
-        (Some(data), _) => Frame::data(data.clone()),
-        (None, trailers) => Frame::trailers(trailers.cloned().unwrap_or_default()),
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::{Body as _, Frame};
 
-use super::super::body::RequestBody;
+use super::super::body::{RequestBody, copy_of};
 
 /// So much of a body is kept until the upstream answers, to be sent again if it turns out not to have looked at it. Calls
 /// of one message are mostly shorter.
@@ -71,20 +71,12 @@ impl Kept {
         if self.length > MOST_KEPT {
             return;
         }
-        let copy = match (frame.data_ref(), frame.trailers_ref()) {
-            (Some(data), _) => {
-                self.length += data.len();
-                Frame::data(data.clone())
-            }
-            (None, Some(trailers)) => Frame::trailers(trailers.clone()),
-            (None, None) => return,
-        };
         // Each counts for something, or small ones would have no end.
-        self.length += size_of::<Frame<Bytes>>();
+        self.length += frame.data_ref().map_or(0, Bytes::len) + size_of::<Frame<Bytes>>();
         if self.length > MOST_KEPT {
             self.frames = VecDeque::new();
         } else {
-            self.frames.push_back(copy);
+            self.frames.push_back(copy_of(frame));
         }
     }
 
