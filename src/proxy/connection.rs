@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 
 use super::client::ClientConnection;
 use super::io::{ClientIo, Deadlines};
@@ -18,9 +17,8 @@ use super::rejected::Rejection;
 use super::snapshot::Snapshot;
 use super::{Proxy, http1, http2};
 use crate::drain::Phase;
-use crate::net::Socket;
 use crate::telemetry::ConnectionLine;
-use crate::tls::{self, HandshakeFailure, Protocol, TlsInfo};
+use crate::tls::{self, HandshakeFailure, Protocol, TlsInfo, TlsStream};
 
 /// How long a refusal may take.
 const REFUSAL: Duration = Duration::from_secs(2);
@@ -42,13 +40,7 @@ pub async fn serve(proxy: Arc<Proxy>, socket: TcpStream, peer: SocketAddr) {
 
 type Stage = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-fn serve_http(
-    proxy: Arc<Proxy>,
-    snapshot: &Snapshot,
-    peer: SocketAddr,
-    stream: TlsStream<Socket>,
-    info: TlsInfo,
-) -> Stage {
+fn serve_http(proxy: Arc<Proxy>, snapshot: &Snapshot, peer: SocketAddr, stream: TlsStream, info: TlsInfo) -> Stage {
     let (timeouts, limits) = (snapshot.timeouts, snapshot.limits);
     let protocol = info.protocol;
     let connection = Arc::new(ClientConnection::new(proxy, peer, info, timeouts.max_connection_age));
@@ -69,7 +61,7 @@ async fn shake_hands(
     proxy: &Proxy,
     snapshot: &Snapshot,
     socket: TcpStream,
-) -> Option<Result<(TlsStream<Socket>, TlsInfo), HandshakeFailure>> {
+) -> Option<Result<(TlsStream, TlsInfo), HandshakeFailure>> {
     let mut drain = proxy.drain.clone();
     let no_time_left = async {
         drain.reached(Phase::Closing).await;

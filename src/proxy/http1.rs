@@ -12,7 +12,6 @@ use hyper::server::conn::http1::{Builder, Connection};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
 use super::client::ClientConnection;
@@ -24,7 +23,7 @@ use super::settings::Limits;
 use super::tunnel::Tunnel;
 use super::upgrade::Handover;
 use crate::drain::Phase;
-use crate::net::Socket;
+use crate::tls::TlsStream;
 use crate::watching;
 
 /// How long our own half may take to end.
@@ -33,15 +32,11 @@ const SHUTDOWN: Duration = Duration::from_secs(2);
 const READ_AHEAD: usize = 8 * 1024;
 const SMALLEST_BUFFER: usize = 64 * 1024;
 
-type Io = ClientIo<TlsStream<Socket>>;
+type Io = ClientIo<TlsStream>;
 type Http1 = Connection<TokioIo<Io>, Requests>;
 
 /// Puts HTTP/1 on a socket.
-pub(super) fn connection(
-    io: ClientIo<TlsStream<Socket>>,
-    connection: &Arc<ClientConnection>,
-    limits: Limits,
-) -> Box<Http1> {
+pub(super) fn connection(io: ClientIo<TlsStream>, connection: &Arc<ClientConnection>, limits: Limits) -> Box<Http1> {
     let mut builder = Builder::new();
     let longest_head = limits.request_headers as usize;
     builder
@@ -148,6 +143,6 @@ async fn end(io: Box<Io>, connection: Arc<ClientConnection>, error: Option<hyper
     }
     let closed = timeout(SHUTDOWN, stream.shutdown()).await;
     if linger && !ended_by_peer && matches!(closed, Ok(Ok(()))) {
-        read_on(stream.into_inner().0.into_stream()).await;
+        read_on(stream.into_socket().into_stream()).await;
     }
 }

@@ -3,22 +3,22 @@
 use std::future::{Future as _, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::server::conn::http2::{Builder, Connection};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Instant, timeout};
-use tokio_rustls::server::TlsStream;
 
 use super::client::ClientConnection;
+use super::cork::{Cork, Corked, cork};
 use super::io::ClientIo;
 use super::rejected::Rejection;
 use super::requests::Requests;
 use super::settings::{Limits, Timeouts};
 use super::stream::StreamExecutor;
 use crate::drain::Phase;
-use crate::net::Socket;
+use crate::tls::TlsStream;
 use crate::watchdog::Watchdog;
 use crate::watching;
 
@@ -31,15 +31,28 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 256 * 1024;
 
-type Http2 = Connection<TokioIo<ClientIo<TlsStream<Socket>>>, Requests, StreamExecutor>;
+type Io = ClientIo<TlsStream>;
+
+/// h2, and what sends for it.
+pub(super) struct Http2 {
+    connection: Pin<Box<Connection<TokioIo<Corked<Io>>, Requests, StreamExecutor>>>,
+    cork: Cork<Io>,
+}
+
+impl Http2 {
+    /// Goes on with everything, and sends what came of it. Ready at the end.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        let turn = self.connection.as_mut().poll(context);
+        match self.cork.poll_pull(context) {
+            // The client is gone, so there is nobody to tell anything.
+            Poll::Ready(Err(_)) if turn.is_pending() => Poll::Ready(Ok(())),
+            _ => turn,
+        }
+    }
+}
 
 /// Puts HTTP/2 on a socket.
-pub(super) fn connection(
-    io: ClientIo<TlsStream<Socket>>,
-    connection: &Arc<ClientConnection>,
-    limits: Limits,
-    send: Duration,
-) -> Pin<Box<Http2>> {
+pub(super) fn connection(io: Io, connection: &Arc<ClientConnection>, limits: Limits, send: Duration) -> Http2 {
     let executor = StreamExecutor::new(send);
     let service =
         Requests { connection: Arc::clone(connection), streams: Some(executor.clone()), handover: OnceLock::new() };
@@ -56,18 +69,19 @@ pub(super) fn connection(
         // A client that is in the middle of a header block cannot answer, so this bounds that, too.
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10));
-    Box::pin(builder.serve_connection(TokioIo::new(io), service))
+    let (corked, cork) = cork(io);
+    Http2 { connection: Box::pin(builder.serve_connection(TokioIo::new(corked), service)), cork }
 }
 
 /// Lets the tunnels say why they end; each of them has been told what this was told.
-async fn last_words(mut http: Pin<Box<Http2>>, connection: Arc<ClientConnection>) {
+async fn last_words(mut http: Http2, connection: Arc<ClientConnection>) {
     let activity = &connection.activity;
     let mut ended = pin!(activity.tunnels_ended());
     let _ = timeout(
         LAST_WORDS,
         poll_fn(|context| {
             // First sent, then looked whether that was all.
-            if http.as_mut().poll(context).is_ready() {
+            if http.poll(context).is_ready() {
                 return Poll::Ready(());
             }
             ended.as_mut().poll(context)
@@ -77,7 +91,7 @@ async fn last_words(mut http: Pin<Box<Http2>>, connection: Arc<ClientConnection>
 }
 
 /// Serves it until it ends.
-pub(super) async fn serve(mut http: Pin<Box<Http2>>, connection: Arc<ClientConnection>, timeouts: Timeouts) {
+pub(super) async fn serve(mut http: Http2, connection: Arc<ClientConnection>, timeouts: Timeouts) {
     let mut drain = connection.proxy.drain.clone();
     let mut published = connection.proxy.published.subscribe();
     let activity = &connection.activity;
@@ -98,7 +112,7 @@ pub(super) async fn serve(mut http: Pin<Box<Http2>>, connection: Arc<ClientConne
         });
         tokio::select! {
             biased;
-            result = http.as_mut() => break result,
+            result = poll_fn(|context| http.poll(context)) => break result,
             phase = drain.changed() => match phase {
                 Phase::Serving | Phase::Announced => continue,
                 Phase::Closing => {}
@@ -119,7 +133,7 @@ pub(super) async fn serve(mut http: Pin<Box<Http2>>, connection: Arc<ClientConne
             }
         }
         leaving_since.get_or_insert_with(Instant::now);
-        http.as_mut().graceful_shutdown();
+        http.connection.as_mut().graceful_shutdown();
     };
     if let Err(error) = result
         && let Some(rejection) = Rejection::of_http2(&error)

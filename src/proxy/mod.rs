@@ -7,6 +7,7 @@ mod activity;
 mod admit;
 mod client;
 mod connection;
+mod cork;
 mod early;
 mod expiry;
 mod forward;

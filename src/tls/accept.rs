@@ -1,20 +1,21 @@
 //! The handshake, and what is known of a connection once it is done.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
-use rustls::server::Acceptor;
-use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+use rustls::server::{Accepted, Acceptor, UnbufferedServerConnection};
+use rustls::{CommonState, HandshakeKind, ServerConfig};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
-use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::possession::reason_of;
 use super::profiles::TlsProfiles;
+use super::received::Received;
+use super::stream::TlsStream;
 use crate::clock::Clock;
 use crate::identity::Reason;
 use crate::net::Socket;
@@ -94,7 +95,7 @@ pub async fn accept(
     socket: TcpStream,
     deadline: Duration,
     clock: &Clock,
-) -> Result<(TlsStream<Socket>, TlsInfo), HandshakeFailure> {
+) -> Result<(TlsStream, TlsInfo), HandshakeFailure> {
     timeout(deadline, handshake(profiles, socket, clock)).await.unwrap_or(Err(HandshakeFailure::TimedOut))
 }
 
@@ -102,7 +103,7 @@ async fn handshake(
     profiles: &TlsProfiles,
     socket: TcpStream,
     clock: &Clock,
-) -> Result<(TlsStream<Socket>, TlsInfo), HandshakeFailure> {
+) -> Result<(TlsStream, TlsInfo), HandshakeFailure> {
     let mut first = [0; 4];
     match socket.peek(&mut first).await {
         Ok(0) => return Err(HandshakeFailure::Probe),
@@ -113,32 +114,69 @@ async fn handshake(
     if matches!(&first, b"GET " | b"HEAD" | b"POST" | b"PUT " | b"OPTI" | b"DELE" | b"PATC" | b"PRI ") {
         return Err(HandshakeFailure::PlainHttp(socket));
     }
-    let stream = shake_hands(profiles, Socket::from(socket), clock).await?;
-    let info = info(stream.get_ref().1);
-    Ok((stream, info))
+    let mut socket = Socket::from(socket);
+    let Opening { received, hello } = read_hello(&mut socket).await?;
+    let sni: Option<Box<str>> = hello.client_hello().server_name().map(Into::into);
+    let server = profiles.get(profiles.of_server_name(sni.as_deref())).of_connection(clock);
+    if !can_verify(&hello, &server) {
+        return Err(turned_away(socket).await);
+    }
+    // It has served to choose the profile; the session reads it anew.
+    drop(hello);
+    let session =
+        UnbufferedServerConnection::new(server).map_err(io::Error::other).map_err(HandshakeFailure::Failed)?;
+    let mut stream = TlsStream::new(socket, session, received);
+    match stream.shake_hands().await {
+        Ok(()) => {
+            let info = info(stream.session(), sni);
+            Ok((stream, info))
+        }
+        Err(error) => Err(failure(error, stream)),
+    }
 }
 
-async fn shake_hands(
-    profiles: &TlsProfiles,
-    socket: Socket,
-    clock: &Clock,
-) -> Result<TlsStream<Socket>, HandshakeFailure> {
-    // rustls puts the ClientHello together, however many records and segments it comes in; whoever looks for the name
-    // in the first of them gives a client that splits it the wrong profile (CVE-2026-32305).
-    let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await.map_err(HandshakeFailure::Failed)?;
-    let profile = profiles.get(profiles.of_server_name(start.client_hello().server_name()));
-    let server = profile.of_connection(clock);
-    if !can_verify(&start, &server) {
-        return Err(turned_away(start.io).await);
+/// A whole ClientHello, and the bytes it was read from.
+struct Opening {
+    received: Received,
+    hello: Accepted,
+}
+
+/// rustls puts the ClientHello together, however many records and segments it comes in; whoever looks for the name in
+/// the first of them gives a client that splits it the wrong profile (CVE-2026-32305).
+async fn read_hello(socket: &mut Socket) -> Result<Opening, HandshakeFailure> {
+    let mut acceptor = Acceptor::default();
+    let mut received = Received::default();
+    loop {
+        let before = received.bytes().len();
+        let count = poll_fn(|context| received.poll_fill(context, socket)).await;
+        if count.map_err(HandshakeFailure::Failed)? == 0 {
+            let error = io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof");
+            return Err(HandshakeFailure::Failed(error));
+        }
+        let mut new = received.bytes().get(before..).unwrap_or_default();
+        while !new.is_empty() {
+            acceptor.read_tls(&mut new).map_err(HandshakeFailure::Failed)?;
+            match acceptor.accept() {
+                Ok(None) => {}
+                Ok(Some(hello)) => return Ok(Opening { received, hello }),
+                Err((error, mut alert)) => {
+                    let mut bytes = Vec::new();
+                    // A Vec takes everything.
+                    let _ = alert.write_all(&mut bytes);
+                    let _ = socket.write_all(&bytes).await;
+                    let error = io::Error::new(io::ErrorKind::InvalidData, error);
+                    return Err(HandshakeFailure::Failed(error));
+                }
+            }
+        }
     }
-    start.into_stream(server).into_fallible().await.map_err(failure)
 }
 
 /// Whether the client understands a signature of the key that it would get. rustls finds that out too late for a
 /// useful alert: in TLS 1.2 it closes without any, in TLS 1.3 it has answered before, so that browsers speak of a
 /// broken protocol.
-fn can_verify(start: &StartHandshake<Socket>, server: &ServerConfig) -> bool {
-    let offered = start.client_hello();
+fn can_verify(hello: &Accepted, server: &ServerConfig) -> bool {
+    let offered = hello.client_hello();
     let schemes = offered.signature_schemes().to_vec();
     let certified = server.cert_resolver.resolve(offered);
     certified.is_some_and(|certified| certified.key.choose_scheme(&schemes).is_some())
@@ -152,7 +190,7 @@ async fn turned_away(mut socket: Socket) -> HandshakeFailure {
     }
 }
 
-fn info(connection: &ServerConnection) -> TlsInfo {
+fn info(connection: &CommonState, sni: Option<Box<str>>) -> TlsInfo {
     TlsInfo {
         protocol: match connection.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
@@ -166,15 +204,15 @@ fn info(connection: &ServerConnection) -> TlsInfo {
         cipher: connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default(),
         group: connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str()).unwrap_or_default(),
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-        sni: connection.server_name().map(Into::into),
+        sni,
         chain: connection.peer_certificates().map(|chain| chain.to_vec().into_boxed_slice()).unwrap_or_default(),
     }
 }
 
-fn failure((error, socket): (io::Error, Socket)) -> HandshakeFailure {
+fn failure(error: io::Error, stream: TlsStream) -> HandshakeFailure {
     let reason = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()).and_then(reason_of);
     match reason {
-        Some(reason) => HandshakeFailure::Certificate(reason, socket.into_stream()),
+        Some(reason) => HandshakeFailure::Certificate(reason, stream.into_socket().into_stream()),
         None => HandshakeFailure::Failed(error),
     }
 }

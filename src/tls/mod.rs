@@ -18,10 +18,14 @@ mod pem;
 mod possession;
 mod profile;
 mod profiles;
+mod received;
+mod records;
 mod resumption;
 mod revocation;
+mod sealed;
 mod serials;
 mod settings;
+mod stream;
 mod tickets;
 mod trust;
 mod upstream;
@@ -38,5 +42,6 @@ pub use settings::{
     Asked, CertificateSettings, ClientAuth, CrlScope, MinVersion, PemSource, ProfileSettings, RevocationSettings,
     Settings, SniSettings, StaleCrl, TicketSettings, TrustSettings, Unfit, UpstreamSettings,
 };
+pub use stream::TlsStream;
 pub use trust::{Believed, TrustStore};
 pub use upstream::{UpstreamTls, refuses_our_certificate};

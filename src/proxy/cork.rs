@@ -1,0 +1,102 @@
+//! A stream that sends once a turn, and not at every flush.
+//!
+//! h2 flushes whenever it has written a frame with a body, and each time it has looked for a request. Behind a cork a
+//! flush is only noted; once h2 has had its turn all it wrote goes out together.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The end that reads and writes.
+#[derive(Debug)]
+pub(super) struct Corked<S>(Arc<Mutex<S>>);
+
+/// The end that sends.
+#[derive(Debug)]
+pub(super) struct Cork<S>(Arc<Mutex<S>>);
+
+/// Puts a cork on a stream.
+pub(super) fn cork<S>(stream: S) -> (Corked<S>, Cork<S>) {
+    let stream = Arc::new(Mutex::new(stream));
+    (Corked(Arc::clone(&stream)), Cork(stream))
+}
+
+fn lock<S>(stream: &Mutex<S>) -> MutexGuard<'_, S> {
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<S: AsyncWrite + Unpin> Cork<S> {
+    /// Sends what was written.
+    pub(super) fn poll_pull(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *lock(&self.0)).poll_flush(context)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Corked<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *lock(&self.0)).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *lock(&self.0)).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *lock(&self.0)).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        lock(&self.0).is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *lock(&self.0)).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_flushed_goes_out_when_the_cork_is_pulled() {
+        let (ours, mut theirs) = duplex(64);
+        let (mut corked, cork) = cork(BufWriter::new(ours));
+        corked.write_all(b"one").await.unwrap();
+        corked.flush().await.unwrap();
+        corked.write_all(b" two").await.unwrap();
+        corked.flush().await.unwrap();
+        let mut bytes = [0; 16];
+        let early = poll_fn(|context| Poll::Ready(pinned_read(&mut theirs, context, &mut bytes).is_pending())).await;
+        assert!(early, "nothing has gone out");
+        poll_fn(|context| cork.poll_pull(context)).await.unwrap();
+        assert_eq!(theirs.read(&mut bytes).await.unwrap(), 7);
+        assert_eq!(bytes.get(..7), Some(b"one two".as_slice()));
+        theirs.write_all(b"three").await.unwrap();
+        assert_eq!(corked.read(&mut bytes).await.unwrap(), 5);
+        corked.write_all(b"four").await.unwrap();
+        corked.shutdown().await.unwrap();
+        assert_eq!(theirs.read(&mut bytes).await.unwrap(), 4, "an end takes all with it");
+    }
+
+    fn pinned_read(stream: &mut (impl AsyncRead + Unpin), context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<()> {
+        Pin::new(stream).poll_read(context, &mut ReadBuf::new(bytes)).map(|_| ())
+    }
+}
