@@ -10,40 +10,60 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// What is read in a turn. More would have left the processor's cache before those it is for have had theirs.
+const MOST_READ: usize = 128 * 1024;
+
 /// The end that reads and writes.
 #[derive(Debug)]
-pub(super) struct Corked<S>(Arc<Mutex<S>>);
+pub(super) struct Corked<S>(Arc<Mutex<Shared<S>>>);
 
 /// The end that sends.
 #[derive(Debug)]
-pub(super) struct Cork<S>(Arc<Mutex<S>>);
+pub(super) struct Cork<S>(Arc<Mutex<Shared<S>>>);
+
+#[derive(Debug)]
+struct Shared<S> {
+    stream: S,
+    /// In this turn.
+    read: usize,
+}
 
 /// Puts a cork on a stream.
 pub(super) fn cork<S>(stream: S) -> (Corked<S>, Cork<S>) {
-    let stream = Arc::new(Mutex::new(stream));
-    (Corked(Arc::clone(&stream)), Cork(stream))
+    let shared = Arc::new(Mutex::new(Shared { stream, read: 0 }));
+    (Corked(Arc::clone(&shared)), Cork(shared))
 }
 
-fn lock<S>(stream: &Mutex<S>) -> MutexGuard<'_, S> {
-    stream.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<S>(shared: &Mutex<Shared<S>>) -> MutexGuard<'_, Shared<S>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<S: AsyncWrite + Unpin> Cork<S> {
-    /// Sends what was written.
+    /// Ends a turn: sends what was written in it.
     pub(super) fn poll_pull(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *lock(&self.0)).poll_flush(context)
+        let mut shared = lock(&self.0);
+        shared.read = 0;
+        Pin::new(&mut shared.stream).poll_flush(context)
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Corked<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *lock(&self.0)).poll_read(context, buffer)
+        let mut shared = lock(&self.0);
+        if shared.read >= MOST_READ {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut shared.stream).poll_read(context, buffer);
+        shared.read += buffer.filled().len() - before;
+        read
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *lock(&self.0)).poll_write(context, bytes)
+        Pin::new(&mut lock(&self.0).stream).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -51,11 +71,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *lock(&self.0)).poll_write_vectored(context, slices)
+        Pin::new(&mut lock(&self.0).stream).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        lock(&self.0).is_write_vectored()
+        lock(&self.0).stream.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -63,7 +83,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *lock(&self.0)).poll_shutdown(context)
+        Pin::new(&mut lock(&self.0).stream).poll_shutdown(context)
     }
 }
 

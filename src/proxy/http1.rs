@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::server::conn::http1::{Builder, Connection};
@@ -24,6 +24,7 @@ use super::tunnel::Tunnel;
 use super::upgrade::Handover;
 use crate::drain::Phase;
 use crate::tls::TlsStream;
+use crate::watchdog::Watchdog;
 use crate::watching;
 
 /// How long our own half may take to end.
@@ -33,10 +34,14 @@ const READ_AHEAD: usize = 8 * 1024;
 const SMALLEST_BUFFER: usize = 64 * 1024;
 
 type Io = ClientIo<TlsStream>;
-type Http1 = Connection<TokioIo<Io>, Requests>;
+/// hyper, and what reminds it of the time.
+pub(super) struct Http1 {
+    connection: Connection<TokioIo<Io>, Requests>,
+    rest: Rest,
+}
 
 /// Puts HTTP/1 on a socket.
-pub(super) fn connection(io: ClientIo<TlsStream>, connection: &Arc<ClientConnection>, limits: Limits) -> Box<Http1> {
+pub(super) fn connection(io: Io, connection: &Arc<ClientConnection>, limits: Limits) -> Box<Http1> {
     let mut builder = Builder::new();
     let longest_head = limits.request_headers as usize;
     builder
@@ -50,7 +55,8 @@ pub(super) fn connection(io: ClientIo<TlsStream>, connection: &Arc<ClientConnect
         builder.max_headers(limits.header_count as usize);
     }
     let service = Requests { connection: Arc::clone(connection), streams: None, handover: OnceLock::new() };
-    Box::new(builder.serve_connection(TokioIo::new(io), service))
+    let rest = Rest::after(io.rests_after());
+    Box::new(Http1 { connection: builder.serve_connection(TokioIo::new(io), service), rest })
 }
 
 /// What a turn of the loop came to.
@@ -66,7 +72,7 @@ pub(super) async fn serve(mut http: Box<Http1>, connection: Arc<ClientConnection
     let (io, error) = loop {
         let turn = tokio::select! {
             biased;
-            turn = poll_fn(|context| poll(&mut http, &connection.activity, context)) => turn,
+            turn = poll_fn(|context| http.poll(&connection.activity, context)) => turn,
             phase = drain.changed() => match phase {
                 Phase::Serving | Phase::Announced => continue,
                 Phase::Closing => {
@@ -113,17 +119,50 @@ pub(super) async fn serve(mut http: Box<Http1>, connection: Arc<ClientConnection
 
 /// The socket, with what hyper has read and not looked at, and the tunnel that it is to be.
 fn take_apart(http: Box<Http1>) -> (Box<Io>, Option<Box<Tunnel>>) {
-    let parts = http.into_parts();
+    let parts = http.connection.into_parts();
     let mut io = Box::new(parts.io.into_inner());
     io.unread(parts.read_buf);
     (io, parts.service.handover.get().and_then(Handover::take))
 }
 
-fn poll(http: &mut Http1, activity: &Activity, context: &mut Context<'_>) -> Poll<Turn> {
-    match http.poll_without_shutdown(context) {
-        Poll::Ready(result) => Poll::Ready(Turn::Ended(result.err())),
-        Poll::Pending if activity.take_idle() => Poll::Ready(Turn::Idle),
-        Poll::Pending => Poll::Pending,
+impl Http1 {
+    fn poll(&mut self, activity: &Activity, context: &mut Context<'_>) -> Poll<Turn> {
+        loop {
+            if let Poll::Ready(result) = self.connection.poll_without_shutdown(context) {
+                return Poll::Ready(Turn::Ended(result.err()));
+            }
+            if activity.take_idle() {
+                return Poll::Ready(Turn::Idle);
+            }
+            ready!(self.rest.poll_begun(activity, context));
+        }
+    }
+}
+
+/// Tells when a connection has had nothing to do for a while. hyper reads again only when something has come, so its
+/// socket does not learn that an answer was the last thing to happen; it finds out what is due when hyper is made to
+/// read.
+struct Rest {
+    after: Duration,
+    /// The requests it had when that was told last.
+    told: u32,
+    watchdog: Watchdog,
+}
+
+impl Rest {
+    fn after(after: Duration) -> Self {
+        Self { after, told: 0, watchdog: Watchdog::default() }
+    }
+
+    /// Ready once after the last request.
+    fn poll_begun(&mut self, activity: &Activity, context: &mut Context<'_>) -> Poll<()> {
+        if activity.in_flight() > 0 || activity.finished() == self.told {
+            return Poll::Pending;
+        }
+        self.watchdog.arm(activity.idle_since() + self.after);
+        ready!(self.watchdog.poll_expired(context));
+        self.told = activity.finished();
+        Poll::Ready(())
     }
 }
 

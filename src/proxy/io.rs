@@ -31,7 +31,7 @@ const LONGEST_OWN_REFUSAL: usize = 192;
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// A connection that says nothing for so long gives back what it does not need meanwhile.
-const PARK_AFTER: Duration = Duration::from_secs(1);
+const PARK_AFTER: Duration = Duration::from_millis(500);
 
 /// How long, and how much, is read after our half has ended.
 const LINGER: Duration = Duration::from_secs(1);
@@ -120,6 +120,11 @@ impl<S> ClientIo<S> {
         }
     }
 
+    /// After so long without a request something is due: the connection is parked, or ends.
+    pub(super) fn rests_after(&self) -> Duration {
+        self.deadlines.keepalive.min(PARK_AFTER)
+    }
+
     /// Whether an answer of hyper's own was held back: then one is due.
     pub(super) fn owes_answer(&self) -> bool {
         self.held_back
@@ -151,7 +156,7 @@ impl<S> ClientIo<S> {
             self.finished_seen = finished;
             self.reading = Reading::Idle;
             self.request_line = RequestLine::Before;
-            self.read_watchdog.arm(self.activity.idle_since() + self.deadlines.keepalive.min(PARK_AFTER));
+            self.read_watchdog.arm(self.activity.idle_since() + self.rests_after());
         }
     }
 

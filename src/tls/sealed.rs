@@ -16,7 +16,7 @@ const LONGEST_PLAINTEXT: usize = 16 * 1024;
 /// With all that sealing may add to it (5 + 1 + 16 + 8 bytes; RFC 8446 section 5.2, RFC 5246 section 6.2.3).
 const LONGEST_RECORD: usize = LONGEST_PLAINTEXT + 64;
 /// So many of them are sealed before the first is sent.
-const SEALED_AT_ONCE: usize = 4;
+const SEALED_AT_ONCE: usize = 8;
 /// With room for a short message of TLS's own.
 const BUFFER: usize = SEALED_AT_ONCE * LONGEST_RECORD + 1024;
 

@@ -321,3 +321,28 @@ async fn a_client_that_is_slow_in_the_head_or_idle_is_closed_without_an_answer()
         assert!(begun.elapsed() < Duration::from_secs(3));
     }
 }
+
+/// Nothing else happens on such a connection, so nothing reminds the gateway of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_idle_after_a_late_answer_is_closed_as_well() {
+    let upstream = Upstream::raw(|_, stream| async move {
+        let mut wire = Wire::new(stream);
+        while wire.head().await.is_some() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    for keepalive in ["300ms", "800ms"] {
+        let more = format!("[timeouts]\nkeepalive = \"{keepalive}\"\n");
+        let (_gateway, client) = in_front_of(&upstream, &more).await;
+        let mut raw = client.raw().await;
+        for _ in 0..2 {
+            raw.send(GET).await;
+            assert_eq!(raw.answer().await.status, 200);
+        }
+        let begun = Instant::now();
+        assert!(raw.is_closed().await);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{keepalive}");
+    }
+}

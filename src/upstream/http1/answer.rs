@@ -5,7 +5,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, Version};
 use httparse::{ParserConfig, Status};
@@ -68,13 +68,6 @@ impl HeadReader {
     }
 }
 
-/// Where a field's name and value are in the bytes of a head.
-#[derive(Clone, Copy)]
-struct Place {
-    name: (usize, usize),
-    value: (usize, usize),
-}
-
 fn read_head(buffer: &mut BytesMut, is_head: bool) -> Result<Option<Head>, Malformed> {
     let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
@@ -87,8 +80,8 @@ fn read_head(buffer: &mut BytesMut, is_head: bool) -> Result<Option<Head>, Malfo
     }
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed)?;
     let is_http_11 = parsed.version == Some(1);
-    let places = places(buffer, parsed.headers);
-    let headers = table(&buffer.split_to(length).freeze(), &places)?;
+    let headers = table(buffer.get(..length).unwrap_or_default(), parsed.headers)?;
+    buffer.advance(length);
 
     let mut answer = Response::new(());
     *answer.status_mut() = status;
@@ -106,29 +99,25 @@ pub(super) fn read_fields(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Ma
     else {
         return Ok(None);
     };
-    let places = places(buffer, parsed);
-    table(&buffer.split_to(length).freeze(), &places).map(Some)
+    let headers = table(buffer.get(..length).unwrap_or_default(), parsed)?;
+    buffer.advance(length);
+    Ok(Some(headers))
 }
 
-/// The fields borrow the buffer, which is about to be taken: so their places in it are noted.
-fn places(buffer: &[u8], fields: &[httparse::Header<'_>]) -> Vec<Place> {
-    let base = buffer.as_ptr().addr();
-    let place = |bytes: &[u8]| {
-        let start = bytes.as_ptr().addr().wrapping_sub(base);
-        (start, start.wrapping_add(bytes.len()))
-    };
-    fields.iter().map(|field| Place { name: place(field.name.as_bytes()), value: place(field.value) }).collect()
-}
-
-fn table(bytes: &Bytes, places: &[Place]) -> Result<HeaderMap, Malformed> {
-    let mut headers = HeaderMap::with_capacity(places.len() + ROOM);
-    for Place { name, value } in places {
-        let name = bytes.get(name.0..name.1).ok_or(Malformed)?;
-        let name = HeaderName::from_bytes(name).map_err(|_| Malformed)?;
+/// The fields that were found in `section`. They share a copy of it: HTTP/2 remembers an answer's fields for as long as
+/// its client's connection lives, and would keep all that was read with them.
+fn table(section: &[u8], fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
+    let copy = Bytes::copy_from_slice(section);
+    let mut headers = HeaderMap::with_capacity(fields.len() + ROOM);
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
+        let start = field.value.as_ptr().addr().wrapping_sub(section.as_ptr().addr());
         // An empty value points anywhere.
-        let value = match bytes.get(value.0..value.1) {
-            Some([]) | None => Bytes::new(),
-            Some(_) => bytes.slice(value.0..value.1),
+        let is_inside = start.checked_add(field.value.len()).is_some_and(|end| end <= copy.len());
+        let value = match field.value {
+            [] => Bytes::new(),
+            value if is_inside => copy.slice(start..start + value.len()),
+            _ => return Err(Malformed),
         };
         headers.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?);
     }
