@@ -17,8 +17,8 @@ RUN printf '[build]\ntarget = "%s"\nrustflags = ["-Ctarget-feature=+crt-static",
 
 # The dependencies have a layer of their own: it is built again only when they change.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches/side_by_side \
-    && echo 'fn main() {}' | tee src/main.rs benches/side_by_side/main.rs > src/lib.rs \
+RUN mkdir -p src benches/side_by_side benches/parts \
+    && echo 'fn main() {}' | tee src/main.rs benches/side_by_side/main.rs benches/parts/main.rs > src/lib.rs \
     && cargo build --locked --release --bin gateway \
     && cargo clean --release --package mtls-gateway
 

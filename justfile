@@ -40,6 +40,10 @@ bench *arguments:
 bench-quick *arguments:
     cargo bench --locked --bench side_by_side -- --quick {{arguments}}
 
+# The parts of a request one by one: routing, admission, judging and so on. A word is a filter: `just bench-parts route`.
+bench-parts *arguments:
+    cargo bench --locked --bench parts -- {{arguments}}
+
 # Instructions of a request, against what was recorded: what CI holds speed to.
 instructions:
     cargo build --locked --release --bin gateway

@@ -1,6 +1,6 @@
 //! The gateway's parts, from the ground up.
 //!
-//! `main.rs` is the only user besides the tests: the library is internal and has no stable interface.
+//! `main.rs` is the only user besides tests and benches: the library is internal and has no stable interface.
 //! Which module may import which is law: it stands in ARCHITECTURE.md and `tests/architecture.rs` enforces it.
 //! The modules are declared in that order, so nothing below a line knows what stands above it.
 

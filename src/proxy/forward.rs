@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::header::HeaderValue;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri, Version, request};
+use http::{Response, Uri, Version, request};
 use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
 
@@ -20,12 +20,7 @@ use super::snapshot::{Route, Snapshot};
 use super::upgrade::{self, Upgrade};
 use crate::policy::Grant;
 use crate::tls::Protocol;
-use crate::upstream::{AnswerBody, Cluster, FailureKind, Http1Head, Lease, RequestBody, RequestHead, Reuse};
-
-/// Bytes of the fields that every request to an upstream has.
-const OWN_FIELDS: usize = 384;
-/// And of one of the client's, on average.
-const USUAL_FIELD: usize = 64;
+use crate::upstream::{AnswerBody, Cluster, FailureKind, Lease, RequestBody, RequestHead, Reuse};
 
 /// Everything that is known of a request that goes to an upstream.
 pub(super) struct Forward<'a> {
@@ -186,26 +181,7 @@ impl Forward<'_> {
             upstream: self.protocol(),
         };
         let known = self.route.client_cert.and_then(|place| self.client.headers.fields(place));
-        let method = upgrade::method(self.parts);
-        match self.protocol() {
-            Protocol::Http1 => {
-                let more = OWN_FIELDS + self.parts.headers.len() * USUAL_FIELD;
-                let mut head = Http1Head::new(method, uri.path(), uri.query(), known, more);
-                self.snapshot.headers.apply(self.parts, &ours, &mut head);
-                RequestHead::Http1(head)
-            }
-            Protocol::Http2 => {
-                let mut head = Request::new(());
-                *head.method_mut() = method.clone();
-                *head.uri_mut() = uri.clone();
-                let fields = head.headers_mut();
-                if let Some(known) = known {
-                    known.table().clone_into(fields);
-                }
-                self.snapshot.headers.apply(self.parts, &ours, fields);
-                RequestHead::Http2(head)
-            }
-        }
+        self.snapshot.headers.head(self.parts, uri, known, &ours)
     }
 
     /// The target: byte for byte, less the prefix. In origin-form, but for HTTP/2, which has scheme and authority beside

@@ -39,7 +39,7 @@ mod tunnel;
 mod upgrade;
 
 pub use connection::serve;
-pub use headers::{client_cert_fields, is_protected};
+pub use headers::{RequestHeaderRules, RequestHeaders, clean_answer, client_cert_fields, is_protected};
 pub use measures::Measures;
 pub use settings::{Action, Dialect, HeaderSettings, Limits, RouteSettings, Settings, Timeouts};
 pub use snapshot::Snapshot;

@@ -76,7 +76,7 @@ impl Http1Head {
     }
 
     /// The text, which only the fields of the framing and the last line end are missing from, and the trailers.
-    pub(super) fn into_parts(self) -> (Vec<u8>, Vec<HeaderName>) {
+    pub fn into_parts(self) -> (Vec<u8>, Vec<HeaderName>) {
         (self.text, self.trailers)
     }
 }

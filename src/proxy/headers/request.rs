@@ -24,11 +24,11 @@ static HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// The configured part of the rules.
 #[derive(Debug)]
-pub(in crate::proxy) struct RequestHeaderRules(HeaderSettings);
+pub struct RequestHeaderRules(HeaderSettings);
 
 /// What the gateway says of a request.
 #[derive(Debug)]
-pub(in crate::proxy) struct RequestHeaders<'a> {
+pub struct RequestHeaders<'a> {
     /// The Host field for the upstream: as received, or the upstream's own where the client sent none.
     pub(in crate::proxy) host: HeaderValue,
     /// The client's address.
@@ -43,8 +43,16 @@ pub(in crate::proxy) struct RequestHeaders<'a> {
     pub(in crate::proxy) upstream: Protocol,
 }
 
+impl<'a> RequestHeaders<'a> {
+    /// Of a request that came to port 443 and asks for no other protocol; `upstream` is what the upstream speaks.
+    pub fn new(host: HeaderValue, client_ip: &'a HeaderValue, request_id: &'a HeaderValue, upstream: Protocol) -> Self {
+        Self { host, client_ip, port: HeaderValue::from_static("443"), request_id, upgrade: None, upstream }
+    }
+}
+
 impl RequestHeaderRules {
-    pub(in crate::proxy) fn new(settings: HeaderSettings) -> Self {
+    /// The rules, with what is configured.
+    pub fn new(settings: HeaderSettings) -> Self {
         Self(settings)
     }
 
@@ -178,14 +186,8 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let ours = RequestHeaders {
-            host: HeaderValue::from_static("api.example"),
-            client_ip: &HeaderValue::from_static("192.0.2.7"),
-            port: HeaderValue::from_static("443"),
-            request_id: &HeaderValue::from_static("id"),
-            upgrade: None,
-            upstream: Protocol::Http1,
-        };
+        let [host, ip, id] = ["api.example", "192.0.2.7", "id"].map(HeaderValue::from_static);
+        let ours = RequestHeaders::new(host, &ip, &id, Protocol::Http1);
         let own = [
             "host: api.example",
             "x-forwarded-for: 192.0.2.7",

@@ -20,7 +20,7 @@ static HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// Ends what speaks of the upstream's connection, and names the request.
-pub(in crate::proxy) fn clean_answer(headers: &mut HeaderMap, request_id: &HeaderValue) {
+pub fn clean_answer(headers: &mut HeaderMap, request_id: &HeaderValue) {
     if headers.contains_key(CONNECTION) {
         for name in listed_by_connection(headers) {
             // The length frames the answer; listing it would cut the answer loose.
