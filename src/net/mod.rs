@@ -1,6 +1,6 @@
-//! Names and addresses as types that cannot be wrong.
+//! Names and addresses as types that cannot be wrong, and the TCP socket that both sides use.
 //!
-//! And the TCP socket that both sides use. A host name or an authority is parsed once, at the edge; what comes out is lower-case, has no trailing dot, and
+//! A host name or an authority is parsed once, at the edge; what comes out is lower-case, has no trailing dot, and
 //! compares byte by byte.
 
 mod host;

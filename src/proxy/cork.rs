@@ -1,7 +1,8 @@
 //! A stream that sends once a turn, and not at every flush.
 //!
 //! h2 flushes whenever it has written a frame with a body, and each time it has looked for a request. Behind a cork a
-//! flush is only noted; once h2 has had its turn all it wrote goes out together.
+//! flush is only noted; once h2 has had its turn all it wrote goes out together. What it reads in a turn has a bound,
+//! too: it reads for all its streams, and they pass it on when they have theirs.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -114,6 +115,32 @@ mod tests {
         corked.write_all(b"four").await.unwrap();
         corked.shutdown().await.unwrap();
         assert_eq!(theirs.read(&mut bytes).await.unwrap(), 4, "an end takes all with it");
+    }
+
+    #[tokio::test]
+    async fn what_is_read_in_a_turn_is_bounded_and_the_next_goes_on() {
+        let (ours, mut theirs) = duplex(4 * MOST_READ);
+        let (mut corked, cork) = cork(ours);
+        theirs.write_all(&vec![b'x'; 2 * MOST_READ]).await.unwrap();
+        let mut buffer = vec![0; 10_000];
+        let mut turns = Vec::new();
+        while turns.iter().sum::<usize>() < 2 * MOST_READ {
+            let read = poll_fn(|context| {
+                let mut read = 0;
+                loop {
+                    let mut buffer = ReadBuf::new(&mut buffer);
+                    match Pin::new(&mut corked).poll_read(context, &mut buffer) {
+                        Poll::Ready(result) => result.unwrap(),
+                        Poll::Pending => return Poll::Ready(read),
+                    }
+                    read += buffer.filled().len();
+                }
+            });
+            turns.push(read.await);
+            poll_fn(|context| cork.poll_pull(context)).await.unwrap();
+        }
+        assert_eq!(turns.len(), 2, "{turns:?}");
+        assert!(turns.iter().all(|read| *read < MOST_READ + 10_000), "{turns:?}");
     }
 
     fn pinned_read(stream: &mut (impl AsyncRead + Unpin), context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<()> {

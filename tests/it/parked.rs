@@ -1,4 +1,4 @@
-//! A connection that has said nothing for a second is parked. Nobody can tell.
+//! A connection that has said nothing for half a second is parked. Nobody can tell.
 
 use std::time::Duration;
 

@@ -43,7 +43,7 @@ async fn an_idle_connection_ends_quietly_after_the_keepalive_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_rests_for_a_second_says_so_once_and_wakes_with_the_first_byte() {
+async fn a_connection_that_rests_says_so_once_and_wakes_with_the_first_byte() {
     let (mut io, mut client, activity) = client_io();
     activity.begin_request();
     activity.end_request(true, Instant::now());
