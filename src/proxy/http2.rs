@@ -44,7 +44,7 @@ impl Http2 {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
         let turn = self.connection.as_mut().poll(context);
         match self.cork.poll_pull(context) {
-            // The client is gone, so there is nobody to tell anything.
+            // It cannot be sent to any more, so there is nobody to tell anything.
             Poll::Ready(Err(_)) if turn.is_pending() => Poll::Ready(Ok(())),
             _ => turn,
         }

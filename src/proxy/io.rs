@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::activity::Activity;
-use crate::tls::Protocol;
+use crate::tls::{Protocol, TlsStream};
 use crate::watchdog::Watchdog;
 
 /// How 2^64 - 1 and 2^64 - 2 begin.
@@ -48,6 +48,24 @@ pub(super) struct Deadlines {
     pub(super) send: Duration,
 }
 
+/// What a stream tells of how its socket takes what was written: a stream may take more than its socket does.
+pub(super) trait Outlet {
+    /// Bytes that the socket has taken so far.
+    fn sent(&self) -> u64;
+    /// Whether it has not taken all.
+    fn has_unsent(&self) -> bool;
+}
+
+impl Outlet for TlsStream {
+    fn sent(&self) -> u64 {
+        self.sent()
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.has_unsent()
+    }
+}
+
 /// A client's socket.
 #[derive(Debug)]
 pub(super) struct ClientIo<S> {
@@ -60,7 +78,12 @@ pub(super) struct ClientIo<S> {
     reading: Reading,
     finished_seen: u32,
     read_watchdog: Watchdog,
+    /// Armed while something is to be sent.
     write_watchdog: Watchdog,
+    /// What the socket had taken when that was armed.
+    sent: u64,
+    /// The connection was to end, and waits until all has been sent.
+    ends_once_sent: bool,
     request_line: RequestLine,
     names_absurd_length: bool,
     held_back: bool,
@@ -112,6 +135,8 @@ impl<S> ClientIo<S> {
             finished_seen: 0,
             read_watchdog,
             write_watchdog: Watchdog::default(),
+            sent: 0,
+            ends_once_sent: false,
             request_line: RequestLine::Before,
             names_absurd_length: false,
             held_back: false,
@@ -195,7 +220,7 @@ impl<S> ClientIo<S> {
     fn poll_waiting(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closing = self.activity.is_to_close_when_idle();
         match self.reading {
-            Reading::Idle | Reading::Parked if closing => return Poll::Ready(Ok(())),
+            Reading::Idle | Reading::Parked if closing => return self.poll_end_in_peace(),
             Reading::First if closing => self.read_watchdog.arm(self.activity.started() + FIRST_REQUEST_GRACE),
             _ => {}
         }
@@ -210,8 +235,20 @@ impl<S> ClientIo<S> {
             ready!(self.read_watchdog.poll_expired(context));
         }
         // To hyper this is the client's closing of an idle connection.
-        let ends_in_peace = self.reading.is_between_requests() || closing;
-        Poll::Ready(if ends_in_peace { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) })
+        if self.reading.is_between_requests() || closing {
+            return self.poll_end_in_peace();
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Ends the connection as its client would, once the client has all of its last answer. Until then the send deadline
+    /// runs.
+    fn poll_end_in_peace(&mut self) -> Poll<io::Result<()>> {
+        if self.write_watchdog.is_armed() {
+            self.ends_once_sent = true;
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Whether these bytes are hyper's own answer to a head that it could not read. Ours name the request; and should
@@ -224,14 +261,24 @@ impl<S> ClientIo<S> {
             && memchr::memmem::find(bytes, b"\r\nconnection: close\r\ncontent-length: 0\r\n").is_some()
             && memchr::memmem::find(bytes, b"x-request-id").is_none()
     }
+}
 
+impl<S: Outlet> ClientIo<S> {
     fn bound_send<T>(&mut self, context: &mut Context<'_>, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if sent.is_ready() {
+        if sent.is_ready() && !self.stream.has_unsent() {
             self.write_watchdog.disarm();
+            if std::mem::take(&mut self.ends_once_sent) {
+                // hyper does not read again by itself.
+                context.waker().wake_by_ref();
+            }
             return sent;
         }
-        if !self.write_watchdog.is_armed() {
+        if !self.write_watchdog.is_armed() || self.stream.sent() != self.sent {
+            self.sent = self.stream.sent();
             self.write_watchdog.arm(Instant::now() + self.deadlines.send);
+        }
+        if sent.is_ready() {
+            return sent;
         }
         self.write_watchdog.poll_expired(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -304,7 +351,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
+impl<S: AsyncRead + AsyncWrite + Outlet + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.is_refusal_of_head(bytes) {

@@ -79,7 +79,11 @@ impl Pipe {
                         self.is_blocked = false;
                         return Poll::Pending;
                     }
-                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Fault::Read)),
+                    Poll::Ready(Err(_)) => {
+                        // What came before it goes out, if it can now.
+                        let _ = self.flush(context, to);
+                        return Poll::Ready(Err(Fault::Read));
+                    }
                     Poll::Ready(Ok(())) if piece.filled().is_empty() => self.stage = Stage::Ending,
                     Poll::Ready(Ok(())) => ready!(self.pass(context, to, piece.filled(), moved))?,
                 }

@@ -68,7 +68,7 @@ pub enum HandshakeFailure {
     TimedOut,
     /// It sent an HTTP request instead of a handshake.
     PlainHttp(TcpStream),
-    /// The client's certificate, or that there is none. The alert has been sent, and may not have been read yet.
+    /// The client's certificate, or that there is none. The alert is on its way.
     Certificate(Reason, TcpStream),
     /// Anything else.
     Failed(io::Error),

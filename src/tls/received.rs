@@ -37,7 +37,7 @@ impl Received {
 
     /// So much of the front has been understood.
     pub(super) fn discard(&mut self, count: usize) {
-        self.start += count;
+        self.start = self.start.saturating_add(count);
         if self.start >= self.bytes.len() {
             self.bytes.clear();
             self.start = 0;
@@ -55,7 +55,8 @@ impl Received {
         self.bytes.capacity()
     }
 
-    /// Receives more. Ready with 0 at the end. While it waits it holds little more memory than there are bytes.
+    /// Receives more. Ready with 0 at the end. While it waits it holds no more memory than for
+    /// twice the bytes that there are, and 4 KiB.
     ///
     /// # Errors
     /// Those of the socket.

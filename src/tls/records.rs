@@ -116,6 +116,10 @@ impl Records {
             }
             return Ok(Reading::Some);
         }
+        // It may have come behind something that was right, or have been met while something was written.
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
         let before = buffer.filled().len();
         while !self.received.bytes().is_empty() && !self.has_ended {
             match self.go_on(&Wish::Nothing, buffer)? {
@@ -235,6 +239,8 @@ impl Records {
             Ok(ConnectionState::BlockedHandshake) => Ok(Turn::Blocked),
             Ok(ConnectionState::PeerClosed) => {
                 self.has_ended = true;
+                // Nobody looks at what comes behind the end.
+                discard = usize::MAX;
                 Ok(Turn::Again)
             }
             Ok(ConnectionState::Closed) => Ok(Turn::Closed),

@@ -24,13 +24,14 @@ pub struct TlsStream {
     /// Nothing was received since reading came to nothing.
     is_starved: bool,
     has_closed: bool,
+    sent: u64,
 }
 
 impl TlsStream {
     /// A session on a socket, from which something was `received` already.
     pub(super) fn new(socket: Socket, session: UnbufferedServerConnection, received: Received) -> Self {
         let records = Records::new(session, received);
-        Self { socket, records, is_starved: false, has_closed: false }
+        Self { socket, records, is_starved: false, has_closed: false, sent: 0 }
     }
 
     /// What is known of the session.
@@ -41,7 +42,8 @@ impl TlsStream {
     /// Shakes hands.
     ///
     /// # Errors
-    /// Those of the socket, and of rustls as [`io::ErrorKind::InvalidData`]; the client has been told of these.
+    /// Those of the socket, and of rustls as [`io::ErrorKind::InvalidData`], of which the client is told if its socket
+    /// takes that at once.
     pub(super) async fn shake_hands(&mut self) -> io::Result<()> {
         poll_fn(|context| self.poll_handshake(context)).await
     }
@@ -58,6 +60,16 @@ impl TlsStream {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof")));
             }
         }
+    }
+
+    /// Bytes that the socket has taken so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Whether the socket has not taken all that was to be sent.
+    pub fn has_unsent(&self) -> bool {
+        !self.records.sealed().is_empty()
     }
 
     /// The socket; what was received and not read is lost.
@@ -88,7 +100,10 @@ impl TlsStream {
         while !self.records.sealed().is_empty() {
             match ready!(Pin::new(&mut self.socket).poll_write(context, self.records.sealed()))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.records.sent(count),
+                count => {
+                    self.records.sent(count);
+                    self.sent += count as u64;
+                }
             }
         }
         Poll::Ready(Ok(()))
@@ -129,7 +144,12 @@ impl AsyncRead for TlsStream {
             }
             match this.poll_receive(context) {
                 Poll::Pending | Poll::Ready(Err(_) | Ok(0)) if has_read => break,
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    // What was read may have called for an answer of TLS's own, and nobody may have anything to write.
+                    // Should it fail, whoever writes is told.
+                    let _ = this.poll_send(context);
+                    return Poll::Pending;
+                }
                 // Without close_notify nobody knows whether that was all (RFC 8446 section 6.1).
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 Poll::Ready(Ok(_)) => {}

@@ -10,6 +10,117 @@ use super::*;
 const DEADLINES: Deadlines =
     Deadlines { head: Duration::from_secs(10), keepalive: Duration::from_secs(75), send: Duration::from_secs(60) };
 
+impl Outlet for tokio::io::DuplexStream {
+    fn sent(&self) -> u64 {
+        0
+    }
+
+    fn has_unsent(&self) -> bool {
+        false
+    }
+}
+
+/// Takes whatever is written; its socket takes a byte each so often, or never.
+struct Trickle {
+    unsent: u64,
+    sent: u64,
+    each: Option<Duration>,
+    wait: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Trickle {
+    fn new(each: Option<Duration>) -> Self {
+        let wait = Box::pin(tokio::time::sleep(each.unwrap_or_default()));
+        Self { unsent: 0, sent: 0, each, wait }
+    }
+}
+
+impl Outlet for Trickle {
+    fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.unsent > 0
+    }
+}
+
+impl AsyncRead for Trickle {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Trickle {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.unsent += bytes.len() as u64;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        use std::future::Future as _;
+        while self.unsent > 0 {
+            let Some(each) = self.each else { return Poll::Pending };
+            ready!(self.wait.as_mut().poll(context));
+            self.wait.as_mut().reset(Instant::now() + each);
+            self.unsent -= 1;
+            self.sent += 1;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn trickling(each: Option<Duration>) -> (ClientIo<Trickle>, Arc<Activity>) {
+    let activity = Arc::new(Activity::new());
+    (ClientIo::new(Trickle::new(each), Protocol::Http1, Arc::clone(&activity), DEADLINES), activity)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_a_little_now_and_then_is_not_given_up() {
+    let (mut io, _activity) = trickling(Some(Duration::from_secs(50)));
+    let start = Instant::now();
+    io.write_all(b"123456").await.unwrap();
+    io.flush().await.unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(250));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_meanwhile_moves_no_send_deadline() {
+    let (mut io, _activity) = trickling(None);
+    let start = Instant::now();
+    let error = loop {
+        io.write_all(b"event").await.unwrap();
+        match timeout(Duration::from_secs(7), io.flush()).await {
+            Ok(flushed) => break flushed.unwrap_err(),
+            Err(_) => assert!(start.elapsed() < Duration::from_secs(100)),
+        }
+    };
+    assert_eq!((error.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, 60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_to_end_waits_until_its_last_answer_is_sent() {
+    for is_drain in [true, false] {
+        let (mut io, activity) = trickling(Some(Duration::from_secs(50)));
+        activity.begin_request();
+        io.write_all(b"12").await.unwrap();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut io).poll_flush(&mut context).is_pending());
+        activity.end_request(true, Instant::now());
+        if is_drain {
+            activity.close_when_idle();
+        }
+        let early = timeout(Duration::from_secs(if is_drain { 1 } else { 90 }), poll_fn(|cx| io.poll_wake(cx))).await;
+        assert!(early.is_err(), "something is to be sent");
+        io.flush().await.unwrap();
+        assert!(!timeout(Duration::from_secs(1), poll_fn(|cx| io.poll_wake(cx))).await.unwrap());
+    }
+}
+
 fn client_io() -> (ClientIo<tokio::io::DuplexStream>, tokio::io::DuplexStream, Arc<Activity>) {
     let (ours, theirs) = duplex(64);
     let activity = Arc::new(Activity::new());

@@ -341,6 +341,25 @@ async fn a_changed_record_ends_the_session_with_an_alert() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_behind_what_is_right_is_told_after_it() {
+    for version in VERSIONS {
+        let (mut stream, mut client) = connected(version).await;
+        let mut bytes = client.seal(b"right");
+        // Nonsense makes the client give up with an alert.
+        let mut nonsense: &[u8] = b"\x17\x03\x03\x00\x20nonsense nonsense nonsense nonse";
+        client.session.read_tls(&mut nonsense).unwrap();
+        assert!(client.session.process_new_packets().is_err());
+        bytes.extend(client.sealed());
+        client.socket.write_all(&bytes).await.unwrap();
+        let mut read = [0; 16];
+        assert_eq!(stream.read(&mut read).await.unwrap(), 5);
+        let error = timeout(PATIENCE, stream.read(&mut read)).await.unwrap().unwrap_err();
+        let told = error.get_ref().and_then(|error| error.downcast_ref());
+        assert_eq!(told, Some(&Error::AlertReceived(rustls::AlertDescription::BadRecordMac)));
+    }
+}
+
+#[tokio::test]
 async fn keys_change_when_the_client_says_so() {
     let (mut stream, mut client) = connected(VERSIONS[1]).await;
     for round in 0..20_u8 {
