@@ -76,10 +76,10 @@ impl std::fmt::Debug for Connector {
 
 /// Takes any certificate; the handshake's signature is checked all the same.
 #[derive(Debug)]
-struct Unverified(WebPkiSupportedAlgorithms);
+pub(super) struct Unverified(WebPkiSupportedAlgorithms);
 
 impl Unverified {
-    fn new(provider: &CryptoProvider) -> Self {
+    pub(super) fn new(provider: &CryptoProvider) -> Self {
         Self(provider.signature_verification_algorithms)
     }
 }

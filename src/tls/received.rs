@@ -55,8 +55,8 @@ impl Received {
         self.bytes.capacity()
     }
 
-    /// Receives more. Ready with 0 at the end. While it waits it holds no more memory than for
-    /// twice the bytes that there are, and 4 KiB.
+    /// Receives more. Ready with 0 at the end. While it waits it holds memory for no more than twice the bytes that
+    /// there are, and 4 KiB.
     ///
     /// # Errors
     /// Those of the socket.

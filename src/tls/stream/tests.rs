@@ -4,55 +4,17 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ClientConfig, ClientConnection, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::*;
+use crate::tls::client::Unverified;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-#[derive(Debug)]
-struct Trusting(CryptoProvider);
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
 
 /// A client that seals and opens; what goes over the wire is the test's doing.
 struct Client {
@@ -65,7 +27,7 @@ impl Client {
     fn new(socket: TcpStream, version: &'static rustls::SupportedProtocolVersion) -> Self {
         let config = ClientConfig::builder_with_protocol_versions(&[version])
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Trusting(aws_lc_rs::default_provider())))
+            .with_custom_certificate_verifier(Arc::new(Unverified::new(&aws_lc_rs::default_provider())))
             .with_no_client_auth();
         let session = ClientConnection::new(Arc::new(config), "gateway.test".try_into().unwrap()).unwrap();
         Self { session, socket, plaintext: Vec::new() }
