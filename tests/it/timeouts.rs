@@ -322,7 +322,8 @@ async fn a_client_that_is_slow_in_the_head_or_idle_is_closed_without_an_answer()
     }
 }
 
-/// Nothing else happens on such a connection, so nothing reminds the gateway of it.
+/// Nothing else happens on such a connection, so nothing reminds the gateway of it; not even the timer of its request,
+/// since another client's has the connection to the upstream.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_is_idle_after_a_late_answer_is_closed_as_well() {
     let upstream = Upstream::raw(|_, stream| async move {
@@ -333,7 +334,7 @@ async fn a_client_that_is_idle_after_a_late_answer_is_closed_as_well() {
         }
     })
     .await;
-    for keepalive in ["300ms", "800ms"] {
+    for (keepalive, connections) in [("300ms", 1), ("800ms", 2)] {
         let more = format!("[timeouts]\nkeepalive = \"{keepalive}\"\n");
         let (_gateway, client) = in_front_of(&upstream, &more).await;
         let mut raw = client.raw().await;
@@ -341,6 +342,10 @@ async fn a_client_that_is_idle_after_a_late_answer_is_closed_as_well() {
             raw.send(GET).await;
             assert_eq!(raw.answer().await.status, 200);
         }
+        let mut other = client.raw().await;
+        other.send(GET).await;
+        assert_eq!(other.answer().await.status, 200);
+        assert_eq!(upstream.connections(), connections, "one for both");
         let begun = Instant::now();
         assert!(raw.is_closed().await);
         assert!(begun.elapsed() < Duration::from_secs(3), "{keepalive}");
